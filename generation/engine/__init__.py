@@ -1,0 +1,141 @@
+"""What the rest of the product knows about making pictures: requests in, pixels out.
+
+This module is the protocol and is pure standard library: the web imports it, and must not import torch by
+doing so. `build` is the only door to the part that needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Canceled(Exception):
+    """Raised by `on_step` to stop a batch. `generate` stops at once, decodes nothing and lets it through."""
+
+
+class EngineError(Exception):
+    """The engine could not make the pictures; `str(error)` says why, without the prompt."""
+
+
+class OutOfMemory(EngineError):
+    """The batch does not fit on the device. A smaller one may."""
+
+
+class ModelUnavailable(EngineError):
+    """The model is not in the catalogue, not installed, or not what `models.lock` says. Retrying does not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One picture. The same request in the same `Batch` settings gives the same picture, whoever shares the batch."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pictures that share one run of the model. Only prompt, negative prompt and seed differ between them."""
+
+    model: str
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    requests: tuple[ImageRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a batch is done.
+
+    `preview` makes the rough pictures when it is called, a few milliseconds each: (height, width, 3) uint8, one
+    per request, one latent cell per pixel (an eighth or sixteenth of the final side). It may be called later
+    and from another thread; it then still shows this step.
+    """
+
+    done: int
+    total: int
+    preview: Callable[[], list[np.ndarray]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is resident: which weights, what the load took, what they hold on the device."""
+
+    name: str
+    revision: str
+    seconds: float
+    bytes: int
+
+
+class Engine(Protocol):
+    """One device. Safe to call from several threads; calls that use the device take turns."""
+
+    device: str
+
+    def load(self, model: str) -> LoadedModel:
+        """Make `model` resident. A repeated call returns the first answer and costs nothing.
+
+        Raises:
+            ModelUnavailable: not in the catalogue, not installed, or its files differ from `models.lock`.
+            OutOfMemory: the weights do not fit on the device.
+        """
+        ...
+
+    def is_loaded(self, model: str) -> bool: ...
+
+    def generate(self, batch: Batch, on_step: Callable[[Step], None]) -> list[np.ndarray]:
+        """Make one picture per request, in request order, loading the model when it is not resident.
+
+        Args:
+            batch: settings within the limits of the model's catalogue entry.
+            on_step: called after every denoising step, on the calling thread. May raise `Canceled`; any exception
+                it raises ends the batch and comes out of this function.
+
+        Returns:
+            (height, width, 3) uint8 RGB, 0 to 255, on the host. Each depends on its own request and on size, steps,
+            guidance and model; on the CPU not on the rest of the batch, to one level of 255.
+
+        Raises:
+            Canceled: `on_step` asked for it.
+            OutOfMemory: the batch does not fit.
+            ModelUnavailable: as `load`.
+            EngineError: the model produced numbers that are no picture.
+            ValueError: the batch asks for something the catalogue does not offer.
+        """
+        ...
+
+
+def build(
+    device: str,
+    *,
+    models_dir: Path | str | None = None,
+    lock_file: Path | str | None = None,
+    threads: int | None = None,
+    channels_last: bool | None = None,
+) -> Engine:
+    """Make the engine of one device. Imports torch, and nothing of diffusers until a model is loaded.
+
+    Args:
+        device: "cpu", "cuda" or "cuda:1".
+        models_dir: where fetched models lie; default `TENKAIGEN_MODELS_DIR`, else `var/models`. The shipped model
+            comes from the package.
+        lock_file: default `models.lock` beside the packages.
+        threads: CPU threads of torch; default torch's own choice. Process-wide.
+        channels_last: memory layout of the convolutions; default on for CUDA, off for the CPU.
+
+    Raises:
+        EngineError: torch does not offer that device.
+    """
+    from generation.engine.diffusion import DiffusionEngine
+    from generation.engine.loading import Shelf
+
+    return DiffusionEngine(device, Shelf.at(models_dir, lock_file), threads=threads, channels_last=channels_last)

@@ -1,0 +1,259 @@
+"""The models an operator can choose, and every limit of theirs. Pure data: nothing here imports torch.
+
+Only what stands here is ever loaded. People choose a name, never a repository or a path. Revisions and hashes
+stand in `models.lock`, because they come from files, not from us.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+Size = tuple[int, int]
+STARTER_WEIGHTS = Path(__file__).parent / "starter" / "weights"
+GIB = 2**30
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class UnknownModel(KeyError):
+    """No model of that name in the catalogue."""
+
+    def __str__(self) -> str:
+        return f"No model called {self.args[0]!r}. There are: {', '.join(CATALOG)}."
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """The exact sampler: class name in diffusers and every setting that is not its default.
+
+    Distilled models draw wrong pictures at full speed with any other sampler, so this replaces what the
+    repository ships, and loading checks that what runs is equal to it.
+    """
+
+    kind: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA that is fused into the weights once, at load: the distillation of a base model."""
+
+    repository: str
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model: what it is, where it comes from, how it is called, and what may be asked of it."""
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    repository: str  # hub id; empty for a model that is shipped in `folder`
+    pipeline: str  # class name in diffusers
+    dtype: str  # on an accelerator; the CPU always computes in float32
+    memory_bytes: int  # weights plus one picture of the default size
+    tokens_max: int  # the text encoder reads no further; start and end marks included
+
+    sizes: tuple[Size, ...]  # (width, height)
+    default_size: Size
+    steps_min: int
+    steps_default: int
+    steps_max: int
+    guidance_min: float  # 1.0 is "off": the prompt is followed without a second pass
+    guidance_default: float
+    guidance_max: float
+    supports_negative_prompt: bool
+    batch_caps: Mapping[Size, int] = field(default_factory=lambda: NOTHING)
+
+    folder: Path | None = None
+    variant: str | None = None  # "fp16": files are called *.fp16.safetensors
+    scheduler: Scheduler | None = None  # None: the one beside the weights, which `models.lock` pins
+    adapter: Adapter | None = None
+    guidance_argument: str = "guidance_scale"
+    call_arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    image_classifier: str = ""  # "package.module:function", see `safety.classifier`
+
+    def batch_cap(self, width: int, height: int) -> int:
+        """Pictures of this size that are worth one run; 1 where batching gains nothing."""
+        return self.batch_caps.get((width, height), 1)
+
+
+def get(name: str) -> ModelSpec:
+    """Raises: UnknownModel."""
+    try:
+        return CATALOG[name]
+    except KeyError:
+        raise UnknownModel(name) from None
+
+
+_STARTER_SIZES = ((256, 256), (256, 384), (384, 256), (384, 384), (384, 512), (512, 384), (512, 512))
+_STARTER = ModelSpec(
+    name="starter",
+    title="Starter",
+    description="Small painted scenes in seconds, on any computer. Our own model, shipped with TenkaiGen.",
+    licence="same as TenkaiGen",
+    repository="",
+    folder=STARTER_WEIGHTS,
+    pipeline="StableDiffusionPipeline",
+    dtype="float32",
+    memory_bytes=GIB // 4,
+    tokens_max=40,
+    sizes=_STARTER_SIZES,
+    default_size=(256, 256),
+    steps_min=1,
+    steps_default=8,
+    steps_max=30,
+    guidance_min=1.0,
+    guidance_default=4.0,
+    guidance_max=12.0,
+    supports_negative_prompt=True,
+    batch_caps=MappingProxyType(dict.fromkeys(_STARTER_SIZES, 4)),
+)
+
+_SD15_SIZES = ((512, 512), (512, 768), (768, 512))
+_SD15 = ModelSpec(
+    name="sd15",
+    title="Stable Diffusion 1.5",
+    description="The classic: small, quick, and at home on an 8 GB card.",
+    licence="CreativeML Open RAIL-M",
+    repository="stable-diffusion-v1-5/stable-diffusion-v1-5",
+    pipeline="StableDiffusionPipeline",
+    dtype="float16",
+    variant="fp16",
+    memory_bytes=4 * GIB,
+    tokens_max=77,
+    sizes=_SD15_SIZES,
+    default_size=(512, 512),
+    steps_min=10,
+    steps_default=20,
+    steps_max=50,
+    guidance_min=1.0,
+    guidance_default=7.5,
+    guidance_max=15.0,
+    supports_negative_prompt=True,
+    batch_caps=MappingProxyType(dict.fromkeys(_SD15_SIZES, 4)),
+    # The solver of its community of users: 20 steps look like 50 of the shipped one.
+    scheduler=Scheduler(
+        "DPMSolverMultistepScheduler",
+        {
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "num_train_timesteps": 1000,
+            "steps_offset": 1,
+        },
+    ),
+)
+
+_SDXL_LIGHTNING = ModelSpec(
+    name="sdxl-lightning",
+    title="SDXL Lightning",
+    description="Large pictures in four steps.",
+    licence="CreativeML Open RAIL++-M",
+    repository="stabilityai/stable-diffusion-xl-base-1.0",
+    adapter=Adapter("ByteDance/SDXL-Lightning", "sdxl_lightning_4step_lora.safetensors"),
+    pipeline="StableDiffusionXLPipeline",
+    dtype="float16",
+    variant="fp16",
+    memory_bytes=10 * GIB,
+    tokens_max=77,
+    sizes=((1024, 1024), (832, 1216), (1216, 832)),
+    default_size=(1024, 1024),
+    steps_min=4,
+    steps_default=4,
+    steps_max=4,
+    guidance_min=1.0,
+    guidance_default=1.0,
+    guidance_max=1.0,
+    supports_negative_prompt=False,
+    batch_caps=MappingProxyType({(1024, 1024): 4, (832, 1216): 4, (1216, 832): 4}),
+    # README of ByteDance/SDXL-Lightning: the base model's Euler sampler with trailing timesteps.
+    scheduler=Scheduler(
+        "EulerDiscreteScheduler",
+        {
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "num_train_timesteps": 1000,
+            "prediction_type": "epsilon",
+            "steps_offset": 1,
+            "timestep_spacing": "trailing",
+        },
+    ),
+)
+
+_FLUX_SCHNELL = ModelSpec(
+    name="flux-schnell",
+    title="FLUX.1 schnell",
+    description="Sharp pictures and readable lettering in four steps.",
+    licence="Apache 2.0",
+    repository="black-forest-labs/FLUX.1-schnell",
+    pipeline="FluxPipeline",
+    dtype="bfloat16",
+    memory_bytes=36 * GIB,
+    tokens_max=256,
+    sizes=((1024, 1024), (832, 1216), (1216, 832)),
+    default_size=(1024, 1024),
+    steps_min=1,
+    steps_default=4,
+    steps_max=4,
+    guidance_min=1.0,
+    guidance_default=1.0,
+    guidance_max=1.0,
+    supports_negative_prompt=False,
+    call_arguments=MappingProxyType({"max_sequence_length": 256}),
+)
+
+_QWEN_IMAGE_LIGHTNING = ModelSpec(
+    name="qwen-image-lightning",
+    title="Qwen-Image Lightning",
+    description="The finest pictures and the best lettering here, in four steps. Needs a data-centre card.",
+    licence="Apache 2.0",
+    repository="Qwen/Qwen-Image",
+    adapter=Adapter("lightx2v/Qwen-Image-Lightning", "Qwen-Image-Lightning-4steps-V2.0.safetensors"),
+    pipeline="QwenImagePipeline",
+    dtype="bfloat16",
+    memory_bytes=62 * GIB,
+    tokens_max=512,
+    sizes=((1328, 1328), (1664, 928), (928, 1664), (1472, 1104), (1104, 1472), (1584, 1056), (1056, 1584)),
+    default_size=(1328, 1328),
+    steps_min=4,
+    steps_default=4,
+    steps_max=4,
+    guidance_min=1.0,
+    guidance_default=1.0,
+    guidance_max=1.0,
+    # Left out, `true_cfg_scale` is 4.0: it must be said, and the distillation knows no second pass.
+    guidance_argument="true_cfg_scale",
+    supports_negative_prompt=False,
+    # generate_with_diffusers.py of ModelTC/Qwen-Image-Lightning: shift 3 is what the distillation used.
+    scheduler=Scheduler(
+        "FlowMatchEulerDiscreteScheduler",
+        {
+            "base_image_seq_len": 256,
+            "base_shift": math.log(3),
+            "invert_sigmas": False,
+            "max_image_seq_len": 8192,
+            "max_shift": math.log(3),
+            "num_train_timesteps": 1000,
+            "shift": 1.0,
+            "shift_terminal": None,
+            "stochastic_sampling": False,
+            "time_shift_type": "exponential",
+            "use_beta_sigmas": False,
+            "use_dynamic_shifting": True,
+            "use_exponential_sigmas": False,
+            "use_karras_sigmas": False,
+        },
+    ),
+)
+
+CATALOG: dict[str, ModelSpec] = {
+    spec.name: spec for spec in (_STARTER, _SD15, _SDXL_LIGHTNING, _FLUX_SCHNELL, _QWEN_IMAGE_LIGHTNING)
+}
