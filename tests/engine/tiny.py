@@ -80,7 +80,7 @@ def make_sd(folder: Path) -> None:
         text_encoder=_text_encoder(),
         tokenizer=_tokenizer(folder.parent / (folder.name + "-tokenizer")),
         unet=_unet(channels=20, addition_embed_type="text", addition_embed_type_num_heads=4),
-        scheduler=DPMSolverMultistepScheduler(timestep_spacing="trailing"),
+        scheduler=DPMSolverMultistepScheduler(timestep_spacing="trailing", steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -1,0 +1,38 @@
+"""Toys for the engine tests: made once per process, copied where a test breaks them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # a mistyped path must never turn into a look-up
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with `models/tiny` and `models/tiny-xl`. Read only: see `own_toys`."""
+    from tests.engine import tiny
+
+    folder = tmp_path_factory.mktemp("toys")
+    tiny.make_sd(folder / "models" / "tiny")
+    tiny.make_sdxl(folder / "models" / "tiny-xl")
+    tiny.make_adapter(folder / "models" / "tiny-xl", tiny.sdxl_spec().adapter.filename)
+    return folder
+
+
+@pytest.fixture
+def own_toys(toys: Path, tmp_path: Path) -> Path:
+    """A copy that the test may damage."""
+    shutil.copytree(toys, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def engine(toys: Path):
+    """One engine that offers both toys; shared, because nothing a test does to it may matter to the next."""
+    from tests.engine import tiny
+
+    return tiny.engine(toys, tiny.spec(), tiny.sdxl_spec())
