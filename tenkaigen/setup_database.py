@@ -1,0 +1,23 @@
+"""What `make run` does to the database before the first page: one process for three commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import django
+from django.core.management import call_command
+
+
+def main(arguments: list[str]) -> None:
+    """Migrate and load the catalogue; with --demo also make the demo account."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tenkaigen.settings")
+    django.setup()
+    call_command("migrate", interactive=False, verbosity=1)
+    call_command("seed_catalogue")
+    if "--demo" in arguments:
+        call_command("make_demo_account")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,24 @@
+"""The product's settings with a fast hasher, pictures in a folder of the test run, and a cache of its own.
+
+Everything else, PostgreSQL and Valkey included, is what `make run` uses; `tests/servers.py` has started them.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from tenkaigen.settings import *  # noqa: F403
+from tenkaigen.settings import STORAGES
+
+TEST_DIR = Path(os.environ.get("TENKAIGEN_TEST_DIR") or tempfile.gettempdir())
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+# allauth counts attempts in the cache: with one cache for all, tests would run into each other's limits.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+STORAGES = STORAGES | {
+    "default": {
+        "BACKEND": "generation.storage.SignedFileSystemStorage",
+        "OPTIONS": {"location": str(TEST_DIR / "images")},
+    }
+}
