@@ -1,0 +1,46 @@
+"""What is read about accounts."""
+
+from datetime import timedelta
+from hmac import compare_digest
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from accounts.models import ApiKey, Membership, Team, User
+from accounts.services import hash_secret
+
+LAST_USED_EVERY = timedelta(minutes=1)
+
+
+def team_of(user: User) -> Team | None:
+    """The team a person acts for."""
+    membership = (
+        Membership.objects.filter(user=user).select_related("team").order_by("created_at", "id").first()
+    )
+    return membership.team if membership else None
+
+
+def keys_of(team: Team) -> QuerySet[ApiKey]:
+    return ApiKey.objects.filter(team=team, revoked_at=None).select_related("user").order_by("-created_at")
+
+
+def find_key(text: str) -> ApiKey | None:
+    """The key in use that `text` is, or None. Its maker must still be active and in the team."""
+    kind, _, rest = text.partition("_")
+    prefix, _, secret = rest.partition("_")
+    if kind != "tk" or not secret:
+        return None
+    key = ApiKey.objects.select_related("team", "user").filter(prefix=prefix, revoked_at=None).first()
+    if key is None or not compare_digest(key.secret_sha256, hash_secret(secret)):
+        return None
+    if not key.user.is_active or not Membership.objects.filter(user=key.user, team=key.team).exists():
+        return None
+    _note_use(key)
+    return key
+
+
+def _note_use(key: ApiKey) -> None:
+    # Once a minute is enough to tell a used key from a forgotten one, and spares a write a request.
+    before = timezone.now() - LAST_USED_EVERY
+    ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=before), pk=key.pk).update(last_used_at=Now())

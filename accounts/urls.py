@@ -1,0 +1,6 @@
+"""Pages about oneself and one's team."""
+
+from django.urls import URLPattern
+
+app_name = "accounts"
+urlpatterns: list[URLPattern] = []

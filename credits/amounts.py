@@ -1,0 +1,31 @@
+"""Credits as text. They are integers in hundredths everywhere else."""
+
+from decimal import Decimal, InvalidOperation
+
+CENTI = 100
+AMOUNT_CENTI_MAX = 10**12
+
+
+def show(amount_centi: int) -> str:
+    """`600` as `6`, `650` as `6.50`, `1234500` as `12,345`."""
+    whole, rest = divmod(abs(amount_centi), CENTI)
+    sign = "-" if amount_centi < 0 else ""
+    return f"{sign}{whole:,}" + (f".{rest:02d}" if rest else "")
+
+
+def parse(text: str) -> int:
+    """Hundredths of a credit from `12`, `12.5` or `12.50`.
+
+    Raises:
+        ValueError: not a number, finer than a hundredth, or beyond `AMOUNT_CENTI_MAX`.
+    """
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a number of credits") from None
+    if not amount.is_finite() or abs(amount) * CENTI > AMOUNT_CENTI_MAX:
+        raise ValueError(f"{text!r} is out of range")
+    centi = amount * CENTI
+    if centi != centi.to_integral_value():
+        raise ValueError(f"{text!r} is finer than a hundredth of a credit")
+    return int(centi)

@@ -1,0 +1,50 @@
+"""Deletes pictures whose time has run out, and files that no row names."""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from itertools import islice
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from generation import services, storage
+from generation.models import Image
+
+BATCH_MAX = 500
+
+
+def expired() -> list[Image]:
+    return list(Image.objects.filter(expires_at__lte=Now()).order_by("expires_at")[:BATCH_MAX])
+
+
+def delete_expired() -> int:
+    """Delete every expired picture, a batch at a time. How many went."""
+    deleted = 0
+    while batch := expired():
+        for image in batch:
+            services.delete_image(image)
+        deleted += len(batch)
+    return deleted
+
+
+def orphans() -> Iterator[str]:
+    """Keys of files that are older than `ORPHAN_AGE_HOURS` and that no image names."""
+    keys = iter(storage.walk())
+    while batch := list(islice(keys, BATCH_MAX)):
+        named = _named(batch)
+        yield from (key for key in batch if key not in named and _is_old(key))
+
+
+def _named(keys: Iterable[str]) -> set[str]:
+    keys = list(keys)
+    named: set[str] = set()
+    for column in storage.VARIANTS.values():
+        named.update(Image.objects.filter(**{f"{column}__in": keys}).values_list(column, flat=True))
+    return named
+
+
+def _is_old(key: str) -> bool:
+    # A young file may belong to a job that is about to finish.
+    return default_storage.get_modified_time(key) < timezone.now() - timedelta(hours=settings.ORPHAN_AGE_HOURS)

@@ -1,0 +1,52 @@
+"""What a person can be told no for about pictures."""
+
+from tenkaigen.errors import DomainError
+
+
+class InvalidParams(DomainError):
+    """Something that was asked for is not offered. `fields` says what, by field name."""
+
+    code = "invalid"
+    http_status = 400
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        self.fields = fields
+        super().__init__(" ".join(fields.values()))
+
+
+class PromptRefused(DomainError):
+    """The prompt policy said no; the message is the rule's reason."""
+
+    code = "prompt_refused"
+    http_status = 422
+
+
+class RequestKeyReused(DomainError):
+    """The same request key came with another request."""
+
+    code = "request_key_reused"
+    http_status = 422
+
+
+class TooManyJobs(DomainError):
+    code = "too_many_jobs"
+    http_status = 429
+    retry_after_seconds = 30
+
+
+class QueueFull(DomainError):
+    code = "queue_full"
+    http_status = 429
+    retry_after_seconds = 60
+
+
+class JobIsOver(DomainError):
+    """Too late to cancel: the job is completed, failed or canceled already."""
+
+    code = "job_is_over"
+
+
+class JobNotOver(DomainError):
+    """Too early: the job is still queued or processing."""
+
+    code = "job_not_over"

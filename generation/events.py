@@ -1,0 +1,199 @@
+"""What watchers of a job are told between two looks into PostgreSQL: progress, previews, positions, cancel flags.
+
+All of it lives in Redis for an hour and may vanish at any moment: a miss means "ask the database", a dead Redis
+means the same for everybody. No function here raises because of Redis.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, TypeVar
+from uuid import UUID
+
+import redis
+import structlog
+from django.conf import settings
+from django.core import signing
+
+logger = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+STATE_SECONDS = 3600
+PREVIEW_SECONDS = 300
+WAIT_SECONDS = 30
+WORKER_SECONDS = 30
+# After a failure Redis is left alone for this long, so that a dead one does not cost a time-out per call.
+BREAK_SECONDS = 2.0
+TOKEN_SALT = "generation.card"
+_broken_until = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a job is, as its card shows it."""
+
+    status: str
+    phase: str = ""  # while processing: "loading", "drawing", "storing"
+    steps_done: int = 0
+    steps_total: int = 0
+    has_preview: bool = False
+    position: int = 0  # while queued: 1 is next
+    seconds_left: int | None = None
+    reason: str = ""  # while queued: why it waits, in words
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who may look at a card without asking PostgreSQL, as the card's signed token says."""
+
+    job_id: str
+    user_id: int
+    team_id: str
+    status: str
+    epoch: int
+
+
+@cache
+def client() -> redis.Redis:
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, health_check_interval=10
+    )
+
+
+def publish(job_ids: Iterable[UUID], progress: Progress, previews: Sequence[bytes] = ()) -> None:
+    """Tell the watchers of some jobs the same progress, with a rough picture each where there is one."""
+    ids = [str(job_id) for job_id in job_ids]
+    state = json.dumps(asdict(progress))
+
+    def send() -> None:
+        with client().pipeline(transaction=False) as pipe:
+            for place, job_id in enumerate(ids):
+                pipe.set(f"job:{job_id}", state, ex=STATE_SECONDS)
+                if place < len(previews):
+                    pipe.set(f"preview:{job_id}", previews[place], ex=PREVIEW_SECONDS)
+            pipe.execute()
+
+    _try(send, None)
+
+
+def publish_waits(progresses: dict[UUID, Progress]) -> None:
+    """Tell the watchers of waiting jobs each their own place, in one round trip.
+
+    Places have keys of their own, which what a worker says outranks: a job may be claimed while places are counted.
+    """
+
+    def send() -> None:
+        with client().pipeline(transaction=False) as pipe:
+            for job_id, progress in progresses.items():
+                pipe.set(f"wait:{job_id}", json.dumps(asdict(progress)), ex=WAIT_SECONDS)
+            pipe.execute()
+
+    if progresses:
+        _try(send, None)
+
+
+def forget(job_ids: Iterable[UUID]) -> None:
+    """Drop what is known of jobs that went back into the queue: the next look is into PostgreSQL."""
+    keys = [f"{kind}:{job_id}" for job_id in job_ids for kind in ("job", "wait")]
+    if keys:
+        _try(lambda: client().delete(*keys), None)
+
+
+def progress_of(job_id: object) -> Progress | None:
+    said, place = _try(lambda: client().mget([f"job:{job_id}", f"wait:{job_id}"]), [None, None])
+    text = said or place
+    return Progress(**json.loads(text)) if text else None
+
+
+def preview_of(job_id: object) -> bytes | None:
+    return _try(lambda: client().get(f"preview:{job_id}"), None)
+
+
+def flag_canceled(job_id: UUID) -> None:
+    """Tell the worker at its next step; without Redis its next heartbeat tells it."""
+    _try(lambda: client().set(f"canceled:{job_id}", 1, ex=STATE_SECONDS), None)
+
+
+def canceled_among(job_ids: Iterable[UUID]) -> set[UUID]:
+    ids = list(job_ids)
+    flags: list[Any] = _try(lambda: client().mget([f"canceled:{job_id}" for job_id in ids]), [None] * len(ids))
+    return {job_id for job_id, flag in zip(ids, flags, strict=True) if flag}
+
+
+# --- Workers --------------------------------------------------------------------------------------------------------
+def worker_is_here(worker: str, *, state: str, models: Iterable[str]) -> None:
+    """A worker says that it lives, what it does ("loading", "idle", "busy") and what it serves."""
+    text = json.dumps({"state": state, "models": sorted(models)})
+    _try(lambda: client().set(f"worker:{worker}", text, ex=WORKER_SECONDS), None)
+
+
+def worker_is_gone(worker: str) -> None:
+    _try(lambda: client().delete(f"worker:{worker}"), None)
+
+
+def workers() -> list[dict[str, Any]] | None:
+    """What every living worker last said; None when Redis cannot be asked."""
+
+    def read() -> list[dict[str, Any]]:
+        keys = list(client().scan_iter("worker:*", count=500))
+        return [json.loads(text) for text in client().mget(keys) if text] if keys else []
+
+    return _try(read, None)
+
+
+def note_speed(model: str, seconds_per_image: float) -> None:
+    """Keep a running mean of what one image takes, for the estimates of those who wait."""
+
+    def send() -> None:
+        before = client().get(f"speed:{model}")
+        mean = seconds_per_image if before is None else 0.8 * float(before) + 0.2 * seconds_per_image
+        client().set(f"speed:{model}", mean, ex=7 * 24 * STATE_SECONDS)
+
+    _try(send, None)
+
+
+def speed_of(model: str) -> float | None:
+    text = _try(lambda: client().get(f"speed:{model}"), None)
+    return float(text) if text else None
+
+
+# --- The card's token: a look that costs no SQL ---------------------------------------------------------------------
+def card_token(*, job_id: UUID, user_id: int, team_id: UUID, status: str) -> str:
+    """A short-lived ticket for one person to watch one job, good until their membership changes."""
+    return signing.dumps(
+        [str(job_id), user_id, str(team_id), status, _epoch(user_id) or 0], salt=TOKEN_SALT, compress=False
+    )
+
+
+def read_card_token(token: str, job_id: UUID) -> Watcher | None:
+    """Who the ticket is for; None when it is forged, old, for another job, or its holder's membership changed."""
+    try:
+        watcher = Watcher(*signing.loads(token, salt=TOKEN_SALT, max_age=settings.STATUS_TOKEN_SECONDS))
+    except (signing.BadSignature, TypeError):
+        return None
+    is_good = watcher.job_id == str(job_id) and _epoch(watcher.user_id) == watcher.epoch
+    return watcher if is_good else None
+
+
+def end_tickets(user_id: int) -> None:
+    """Make every ticket of a person worthless: they signed out, or left a team."""
+    _try(lambda: client().incr(f"epoch:{user_id}"), None)
+
+
+def _epoch(user_id: int) -> int | None:
+    return _try(lambda: int(client().get(f"epoch:{user_id}") or 0), None)
+
+
+def _try(call: Callable[[], T], otherwise: T) -> T:
+    global _broken_until
+    if time.monotonic() < _broken_until:
+        return otherwise
+    try:
+        return call()
+    except redis.RedisError as error:
+        _broken_until = time.monotonic() + BREAK_SECONDS
+        logger.warning("redis_is_away", error=type(error).__name__)
+        return otherwise

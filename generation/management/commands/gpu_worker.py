@@ -1,0 +1,34 @@
+"""One process per device: loads its models, then draws what is queued. Listens on nothing."""
+
+from celery.signals import worker_shutting_down
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from generation import runtime
+from generation.engine import EngineError, catalog
+from tenkaigen.celery import app
+
+
+class Command(BaseCommand):
+    help = "Run the GPU worker of one device, for example --device cuda:0 --models qwen-image-lightning."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--device", default="cpu", help="cpu, cuda:0, cuda:1, ...")
+        parser.add_argument("--models", default=",".join(settings.WORKER_MODELS), help="comma separated")
+
+    def handle(self, *, device: str, models: str, **options: object) -> None:
+        names = [name.strip() for name in models.split(",") if name.strip()]
+        if unknown := [name for name in names if name not in catalog.CATALOG]:
+            raise CommandError(f"not in the catalogue: {', '.join(unknown)}. There are: {', '.join(catalog.CATALOG)}")
+        try:
+            worker = runtime.start(device, names)
+        except EngineError as error:
+            raise CommandError(str(error)) from error
+        worker_shutting_down.connect(lambda **kwargs: worker.ask_to_stop(), weak=False)
+        try:
+            app.worker_main(
+                ["worker", "-Q", "gpu", "-P", "threads", "-c", "1", "-n", f"gpu-{device}@%h", "--loglevel", "WARNING"]
+                + ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+            )
+        finally:
+            worker.stop()

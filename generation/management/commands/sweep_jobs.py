@@ -1,0 +1,15 @@
+"""The sweep, by hand."""
+
+from django.core.management.base import BaseCommand
+
+from generation import sweeper, tasks
+
+
+class Command(BaseCommand):
+    help = "Requeue jobs of lost workers and release holds of no living job, as the schedule does every few seconds."
+
+    def handle(self, **options: object) -> None:
+        swept = sweeper.sweep()
+        if swept.is_work_left:
+            tasks.ring_now()
+        self.stdout.write(f"recovered: {swept.recovered} holds released: {swept.holds_released}")

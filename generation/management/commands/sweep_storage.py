@@ -1,0 +1,20 @@
+"""Files without rows."""
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from generation import cleanup, storage
+
+
+class Command(BaseCommand):
+    help = "List files that no image names; with --apply, delete them. Young ones may belong to a running job and stay."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--apply", action="store_true", help="delete, not only list")
+
+    def handle(self, *, apply: bool, **options: object) -> None:
+        count = 0
+        for count, key in enumerate(cleanup.orphans(), start=1):
+            self.stdout.write(key)
+            if apply:
+                storage.delete([key])
+        self.stdout.write(f"{'deleted' if apply else 'without a row'}: {count}")

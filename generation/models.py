@@ -1,0 +1,192 @@
+"""What you make: styles and products to choose from, jobs, and the images they leave.
+
+A job row is the queue. Its status changes only in `transitions`; its children are written only there, too.
+"""
+
+import uuid
+from decimal import Decimal
+from typing import ClassVar
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from accounts.models import Team, User
+from generation.params import COUNT_MAX
+
+
+class CatalogueRow(models.Model):
+    """What staff can reorder and switch off. Loaded by `seed_catalogue` from readable files."""
+
+    slug = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=60)
+    position = models.PositiveSmallIntegerField(default=0)
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        abstract = True
+        ordering: ClassVar = ["position", "slug"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Style(CatalogueRow):
+    """A look: what is added to a prompt, and what is kept out."""
+
+    description = models.CharField(max_length=200, blank=True)
+    recipe = models.CharField(max_length=400, help_text="`{prompt}` stands for the person's words.")
+    negative_prompt = models.CharField(max_length=400, blank=True)
+    keywords = models.CharField(max_length=200, blank=True, help_text="Words, comma separated, that call this style.")
+
+
+class Product(CatalogueRow):
+    """A thing to design for: its print area sets the aspect of the picture."""
+
+    ratio_width = models.PositiveSmallIntegerField(validators=[MinValueValidator(1)])
+    ratio_height = models.PositiveSmallIntegerField(validators=[MinValueValidator(1)])
+    side_px_min = models.PositiveIntegerField(help_text="Shortest side that prints well, in pixels.")
+    recipe = models.CharField(max_length=200, blank=True, help_text="Added to the expanded prompt.")
+
+
+class ImageModel(CatalogueRow):
+    """A model of the engine's catalogue as the operator offers it."""
+
+    description = models.CharField(max_length=300, blank=True)
+    complexity = models.DecimalField(
+        max_digits=4, decimal_places=2, default=Decimal(1), validators=[MinValueValidator(Decimal("0.01"))]
+    )
+
+
+class Job(models.Model):
+    """One request and what became of it."""
+
+    class Kind(models.TextChoices):
+        IMAGE = "image", "image generation"
+        CREATION = "creation", "model creation"
+        REFINEMENT = "refinement", "model refinement"
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        PROCESSING = "processing"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELED = "canceled"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    team = models.ForeignKey(Team, models.PROTECT, related_name="jobs")
+    user = models.ForeignKey(User, models.PROTECT, related_name="jobs")
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.IMAGE)
+    request_key = models.CharField(max_length=80)
+    request_fingerprint = models.CharField(max_length=64)
+
+    prompt = models.TextField()
+    expanded_prompt = models.TextField()
+    negative_prompt = models.TextField(blank=True)
+    expander = models.CharField(max_length=12, blank=True, help_text="Who expanded the prompt; empty: nobody.")
+    style = models.CharField(max_length=40, blank=True)
+    franchise = models.CharField(max_length=60, blank=True)
+    product = models.CharField(max_length=40, blank=True)
+    model = models.CharField(max_length=60)
+    model_revision = models.CharField(max_length=64, blank=True)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    quality = models.CharField(max_length=10)
+    count = models.PositiveSmallIntegerField()
+    seed = models.BigIntegerField()
+    num_inference_steps = models.PositiveSmallIntegerField()
+    guidance_scale = models.FloatField()
+
+    quote = models.JSONField()
+    charged_centi = models.BigIntegerField(default=0)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
+    priority = models.SmallIntegerField(default=0)
+    run_after = models.DateTimeField(db_default=Now())
+    attempts = models.PositiveSmallIntegerField(default=0)
+    fence = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    worker = models.CharField(max_length=120, blank=True)
+    failure = models.CharField(max_length=300, blank=True, help_text="What happened, in words for the person.")
+    failure_code = models.CharField(max_length=40, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    claimed_at = models.DateTimeField(null=True)
+    device_done_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    device_ms = models.PositiveIntegerField(null=True)
+    processing_ms = models.PositiveIntegerField(null=True)
+    stored_bytes = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["team", "request_key"], name="job_once_per_team_and_request_key"),
+            models.CheckConstraint(
+                name="job_leased_only_while_processing",
+                condition=Q(status="processing", lease_until__isnull=False)
+                | (~Q(status="processing") & Q(lease_until__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="job_has_an_end_when_it_is_over",
+                condition=Q(status__in=["queued", "processing"], finished_at__isnull=True)
+                | Q(status__in=["completed", "failed", "canceled"], finished_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="job_charges_only_when_completed",
+                condition=Q(charged_centi=0) | Q(status="completed", charged_centi__gt=0),
+            ),
+            models.CheckConstraint(condition=Q(count__gte=1, count__lte=COUNT_MAX), name="job_asks_for_some_images"),
+            models.CheckConstraint(condition=Q(fence__gte=F("attempts")), name="job_fence_rises_with_every_attempt"),
+        ]
+        indexes = [
+            models.Index(fields=["-priority", "created_at"], condition=Q(status="queued"), name="job_queue"),
+            models.Index(fields=["lease_until"], condition=Q(status="processing"), name="job_leases"),
+            models.Index(fields=["team", "-created_at", "-id"], name="job_list"),
+            models.Index(
+                fields=["team"], condition=Q(status__in=["queued", "processing"]), name="job_unfinished_per_team"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.id}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.status not in (self.Status.QUEUED, self.Status.PROCESSING)
+
+    @property
+    def quoted_centi(self) -> int:
+        return int(self.quote["unit_centi"]) * int(self.quote["count"])
+
+
+class Image(models.Model):
+    """A picture that was delivered. The row holds the key of its file; no file is shown without a row."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    job = models.ForeignKey(Job, models.PROTECT, related_name="images")
+    team = models.ForeignKey(Team, models.PROTECT, related_name="images")
+    index = models.PositiveSmallIntegerField()
+    seed = models.BigIntegerField()
+    key = models.CharField(max_length=300, unique=True)
+    preview_key = models.CharField(max_length=300)
+    thumbnail_key = models.CharField(max_length=300)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["job", "index"], name="image_once_per_job_and_index"),
+            models.CheckConstraint(condition=Q(size_bytes__gt=0), name="image_has_content"),
+        ]
+        indexes = [
+            models.Index(fields=["team", "-created_at", "-id"], name="image_gallery"),
+            models.Index(fields=["expires_at"], name="image_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key

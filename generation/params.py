@@ -1,0 +1,156 @@
+"""What may be asked for: every limit of a request, and the one way to make a valid one.
+
+Form and serializer take their limits from here and both end in `make`.
+"""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from generation.engine import catalog
+from generation.errors import InvalidParams
+
+PROMPT_CHARS_MAX = 1000
+NEGATIVE_PROMPT_CHARS_MAX = 500
+EXPANDED_PROMPT_CHARS_MAX = 2000
+SLUG_CHARS_MAX = 40
+COUNT_MAX = 4
+SEED_MAX = 2**32 - 1
+QUALITIES = ("standard", "hd")
+HD_STEPS_FACTOR = 2  # hd spends its price on more denoising steps
+MODEL_DEFAULT = "starter"
+
+# Formatting characters that can turn a text around or hide part of it; letters of every script stay.
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
+_KEPT_FORMAT = {"\u200d"}  # joins emoji
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """One request for pictures, valid by construction: see `make`."""
+
+    prompt: str
+    negative_prompt: str
+    expanded_prompt: str  # what the person edited; empty: expand for me
+    expand: bool
+    model: str
+    style: str  # slug, or empty
+    product: str  # slug, or empty
+    width: int
+    height: int
+    quality: str
+    count: int
+    seed: int | None  # None: any
+    num_inference_steps: int
+    guidance_scale: float
+
+    def __post_init__(self) -> None:
+        assert 0 < len(self.prompt) <= PROMPT_CHARS_MAX
+        assert 1 <= self.count <= COUNT_MAX and self.quality in QUALITIES
+        assert self.seed is None or 0 <= self.seed <= SEED_MAX
+        assert (self.width, self.height) in catalog.get(self.model).sizes
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def fingerprint(self) -> str:
+        """The same for the same request, so that a reused request key shows."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def clean_text(text: str) -> str:
+    """Make a text safe to store and show: normal form C, one line, nothing invisible."""
+    visible = (
+        " " if c.isspace() else c
+        for c in unicodedata.normalize("NFC", text)
+        if c.isspace() or c in _KEPT_FORMAT or unicodedata.category(c) not in _HIDDEN
+    )
+    return " ".join("".join(visible).split())
+
+
+def make(fields: Mapping[str, Any]) -> Params:
+    """Make `Params` from plain values; what is missing or None gets the model's default.
+
+    Raises:
+        InvalidParams: with a sentence for every field that is not offered.
+    """
+    errors: dict[str, str] = {}
+    given = {name: value for name, value in fields.items() if value is not None}
+    spec = _spec(given, errors)
+    texts = _texts(given, errors)
+    width, height = _size(given, spec, errors)
+    quality = given.get("quality") or QUALITIES[0]
+    if quality not in QUALITIES:
+        errors["quality"] = f"Choose one of: {', '.join(QUALITIES)}."
+    steps_default = spec.steps_default * (HD_STEPS_FACTOR if quality == "hd" else 1)
+    steps_default = min(steps_default, spec.steps_max)
+    steps = _number(given, "num_inference_steps", spec.steps_min, spec.steps_max, steps_default, errors)
+    guidance = _number(
+        given, "guidance_scale", spec.guidance_min, spec.guidance_max, spec.guidance_default, errors
+    )
+    count = _number(given, "count", 1, COUNT_MAX, 1, errors)
+    seed = _number(given, "seed", 0, SEED_MAX, None, errors)
+    if errors:
+        raise InvalidParams(errors)
+    return Params(
+        **texts,
+        expand=bool(given.get("expand", True)),
+        model=spec.name,
+        style=given.get("style") or "",
+        product=given.get("product") or "",
+        width=width,
+        height=height,
+        quality=quality,
+        count=int(count),
+        seed=None if seed is None else int(seed),
+        num_inference_steps=int(steps),
+        guidance_scale=float(guidance),
+    )
+
+
+def size_name(width: int, height: int) -> str:
+    return f"{width}x{height}"
+
+
+def _spec(given: Mapping[str, Any], errors: dict[str, str]) -> catalog.ModelSpec:
+    name = given.get("model") or MODEL_DEFAULT
+    if name in catalog.CATALOG:
+        return catalog.get(name)
+    errors["model"] = "There is no such model."
+    return catalog.get(MODEL_DEFAULT)
+
+
+def _texts(given: Mapping[str, Any], errors: dict[str, str]) -> dict[str, str]:
+    limits = {
+        "prompt": PROMPT_CHARS_MAX,
+        "negative_prompt": NEGATIVE_PROMPT_CHARS_MAX,
+        "expanded_prompt": EXPANDED_PROMPT_CHARS_MAX,
+    }
+    texts = {name: clean_text(str(given.get(name, ""))) for name in limits}
+    for name, limit in limits.items():
+        if len(texts[name]) > limit:
+            errors[name] = f"Use at most {limit:,} characters; this has {len(texts[name]):,}."
+    if not texts["prompt"]:
+        errors["prompt"] = "Describe the picture you want."
+    return texts
+
+
+def _size(given: Mapping[str, Any], spec: catalog.ModelSpec, errors: dict[str, str]) -> tuple[int, int]:
+    name = given.get("size") or size_name(*spec.default_size)
+    offered = {size_name(*size): size for size in spec.sizes}
+    if name not in offered:
+        errors["size"] = f"{spec.title} offers these sizes: {', '.join(offered)}."
+        return spec.default_size
+    return offered[name]
+
+
+def _number(
+    given: Mapping[str, Any], name: str, low: float, high: float, default: Any, errors: dict[str, str]
+) -> Any:
+    value = given.get(name, default)
+    if value is not None and not low <= value <= high:
+        errors[name] = f"Choose a number from {low:g} to {high:g}."
+    return value

@@ -1,0 +1,106 @@
+"""What is read about pictures. Everything goes through the team; nothing here writes."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Prefetch, Q, QuerySet, Sum
+
+from accounts.models import Team
+from credits.pricing import Quote, quote_images
+from generation import events
+from generation.engine import catalog
+from generation.models import Image, ImageModel, Job, Product, Style
+from generation.params import Params
+from generation.prompts import StyleRecipe
+from tenkaigen.paging import Page, page
+
+NEWEST_FIRST = Prefetch("images", Image.objects.order_by("index"))
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a queued job waits: its place, the estimate, and the reason in words."""
+
+    position: int
+    seconds_left: int | None
+    reason: str
+
+
+def jobs_of(team: Team) -> QuerySet[Job]:
+    return Job.objects.filter(team=team).prefetch_related(NEWEST_FIRST)
+
+
+def job_page(team: Team, cursor: str | None, *, status: str = "", size: int = settings.GALLERY_PAGE) -> Page[Job]:
+    jobs = jobs_of(team)
+    return page(jobs.filter(status=status) if status else jobs, cursor, size)
+
+
+def open_jobs(team: Team) -> list[Job]:
+    return list(jobs_of(team).filter(status__in=[Job.Status.QUEUED, Job.Status.PROCESSING]).order_by("-created_at"))
+
+
+def gallery_page(team: Team, cursor: str | None, size: int = settings.GALLERY_PAGE) -> Page[Image]:
+    return page(Image.objects.filter(team=team).select_related("job"), cursor, size)
+
+
+def image_of(team: Team, image_id: UUID) -> Image | None:
+    return Image.objects.filter(team=team, id=image_id).select_related("job").first()
+
+
+def styles() -> QuerySet[Style]:
+    return Style.objects.filter(is_active=True)
+
+
+def products() -> QuerySet[Product]:
+    return Product.objects.filter(is_active=True)
+
+
+def models() -> QuerySet[ImageModel]:
+    return ImageModel.objects.filter(is_active=True)
+
+
+def recipe_of(style: Style) -> StyleRecipe:
+    keywords = tuple(word.strip() for word in style.keywords.split(",") if word.strip())
+    return StyleRecipe(style.slug, style.recipe, style.negative_prompt, keywords)
+
+
+def quote(params: Params, complexity: Decimal | None = None) -> Quote:
+    """What a request costs now. The model's complexity is read unless the caller has it."""
+    if complexity is None:
+        row = ImageModel.objects.filter(slug=params.model).values_list("complexity", flat=True).first()
+        complexity = row if row is not None else Decimal(1)
+    return quote_images(
+        width=params.width, height=params.height, quality=params.quality, count=params.count, complexity=complexity
+    )
+
+
+def wait_of(job: Job) -> Wait:
+    """Where a queued job stands."""
+    ahead = Job.objects.filter(
+        Q(priority__gt=job.priority) | Q(priority=job.priority, created_at__lt=job.created_at),
+        status=Job.Status.QUEUED,
+    )
+    images_ahead = ahead.aggregate(images=Sum("count"))["images"] or 0
+    return explain_wait(job, position=ahead.count() + 1, images_ahead=images_ahead, workers=events.workers())
+
+
+def explain_wait(job: Job, *, position: int, images_ahead: int, workers: list[dict] | None) -> Wait:
+    """Turn a place in the queue into an estimate and a sentence. No SQL."""
+    serving = None if workers is None else [worker for worker in workers if job.model in worker["models"]]
+    speed = events.speed_of(job.model)
+    seconds = None
+    if speed is not None and serving:
+        seconds = round(speed * (images_ahead + job.count) / len(serving)) or 1
+    return Wait(position, seconds, _reason(job, position, serving))
+
+
+def _reason(job: Job, position: int, serving: list[dict] | None) -> str:
+    if serving is not None and not serving:
+        return f"No worker for {catalog.get(job.model).title} is running. Your place is kept."
+    if serving and all(worker["state"] == "loading" for worker in serving):
+        return "The model is loading."
+    if job.attempts:
+        return "Trying again after a hiccup."
+    return "You are next." if position == 1 else f"{position - 1} ahead of you."

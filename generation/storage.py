@@ -1,0 +1,139 @@
+"""Where pictures lie: their keys, and the way to and from the store. The only module that touches image files."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core import signing
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import FileSystemStorage, default_storage
+from django.urls import reverse
+
+from generation.models import Image, Job
+
+logger = structlog.get_logger(__name__)
+URL_SALT = "generation.file"
+VARIANTS = {"original": "key", "preview": "preview_key", "thumbnail": "thumbnail_key"}
+
+
+class StorageFailed(Exception):
+    """The store did not take a file, in as many tries as it is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The three files of one picture."""
+
+    original: str
+    preview: str
+    thumbnail: str
+
+    def __iter__(self) -> Any:
+        return iter((self.original, self.preview, self.thumbnail))
+
+
+def keys_of(job: Job, index: int) -> Keys:
+    """Keys that nobody else can produce: from its second fence on, a claim writes under its own number."""
+    fence = "" if job.fence == 1 else f".{job.fence}"
+    further = f"-{index}" if index else ""
+    base = f"{settings.STORAGE_PREFIX}/{job.user_id}/{job.id}{fence}{further}"
+    return Keys(f"{base}.png", f"{base}.preview.webp", f"{base}.thumbnail.webp")
+
+
+def put(key: str, content: bytes) -> None:
+    """Store one file, trying again with a back-off.
+
+    Raises:
+        StorageFailed: after `STORE_TRIES_MAX` tries.
+    """
+    for attempt in range(1, settings.STORE_TRIES_MAX + 1):
+        try:
+            default_storage.save(key, ContentFile(content))
+        except Exception as error:  # every back end has its own family of errors
+            logger.warning("store_failed", key=key, attempt=attempt, error=type(error).__name__)
+            if attempt == settings.STORE_TRIES_MAX:
+                raise StorageFailed(type(error).__name__) from error
+            time.sleep(settings.STORE_RETRY_SECONDS * 2 ** (attempt - 1))
+        else:
+            return
+
+
+def delete(keys: Iterable[str]) -> None:
+    """Delete files; those that will not go are left for `sweep_storage`."""
+    for key in keys:
+        try:
+            default_storage.delete(key)
+        except Exception as error:  # as in `put`
+            logger.warning("delete_failed", key=key, error=type(error).__name__)
+
+
+def files_of(image: Image) -> Keys:
+    return Keys(image.key, image.preview_key, image.thumbnail_key)
+
+
+def short_lived_url(image: Image, variant: str) -> str:
+    """A link to one file of an image that works for `SIGNED_URL_SECONDS`. Raises KeyError: no such variant."""
+    return default_storage.url(getattr(image, VARIANTS[variant]))
+
+
+def read(key: str) -> bytes:
+    with default_storage.open(key) as file:
+        return bytes(file.read())
+
+
+def walk(prefix: str | None = None) -> Iterable[str]:
+    """Every key under the prefix that pictures are kept under."""
+    folder = settings.STORAGE_PREFIX if prefix is None else prefix
+    try:
+        folders, files = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in files:
+        yield f"{folder}/{name}"
+    for name in folders:
+        yield from walk(f"{folder}/{name}")
+
+
+class SignedFileSystemStorage(FileSystemStorage):
+    """Files on this machine, reached only by links that are signed and run out, as a private bucket's are."""
+
+    def __init__(self, location: str | None = None) -> None:
+        super().__init__(location=location, allow_overwrite=True, file_permissions_mode=0o600)
+
+    def url(self, name: str | None) -> str:
+        token = signing.TimestampSigner(salt=URL_SALT).sign_object(name)
+        return reverse("generation:file", args=[token])
+
+    def name_in(self, token: str) -> str:
+        """The key a link is for. Raises signing.BadSignature: forged or older than `SIGNED_URL_SECONDS`."""
+        signer = signing.TimestampSigner(salt=URL_SALT)
+        return str(signer.unsign_object(token, max_age=settings.SIGNED_URL_SECONDS))
+
+    def _save(self, name: str, content: File) -> str:
+        # Whole or not at all: a crash or a full disk must not leave half a picture under a good name.
+        target = Path(self.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".part-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for chunk in content.chunks():
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return name
+
+
+def with_clean_up(keys: Iterable[str]) -> Callable[[], None]:
+    """A hook for `transaction.on_commit` that deletes files whose rows have gone."""
+    doomed = list(keys)
+    return lambda: delete(doomed)

@@ -1,0 +1,46 @@
+"""Celery entry points. A message only rings the bell; the rows in PostgreSQL say what there is to do.
+
+The worker is imported inside: the web enqueues these tasks and must never import the engine's libraries.
+"""
+
+import structlog
+from celery import shared_task
+from django.db import transaction
+
+logger = structlog.get_logger(__name__)
+
+
+def ring() -> None:
+    """Wake a GPU worker when the transaction commits. A dead broker costs seconds, not the request."""
+    # A lambda, not a partial: Django logs the __qualname__ of a robust hook that fails.
+    transaction.on_commit(lambda: ring_now(), robust=True)
+
+
+def ring_now() -> None:
+    # retry=False: a person waits for this answer, and the workers look by themselves anyway.
+    drain.apply_async(retry=False, ignore_result=True)
+
+
+@shared_task(name="generation.drain")
+def drain() -> None:
+    """Make what is queued, on this process's device. Delivering the message twice does the work once."""
+    from generation import runtime
+
+    runtime.drain()
+
+
+@shared_task(name="generation.sweep")
+def sweep() -> None:
+    """Every few seconds: rescue jobs whose worker vanished or whose message was lost."""
+    from generation import sweeper
+
+    if sweeper.sweep().is_work_left:
+        ring_now()
+
+
+@shared_task(name="generation.cleanup_images")
+def cleanup_images() -> None:
+    """Every hour: delete pictures whose time has run out."""
+    from generation import cleanup
+
+    cleanup.delete_expired()

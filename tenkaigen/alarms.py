@@ -1,0 +1,22 @@
+"""Alarms: what an operator must hear about at night. An ERROR log, a counter and a mail to ADMINS, in one call."""
+
+import logging
+
+import structlog
+from prometheus_client import Counter
+
+ALARMS = Counter("tenkaigen_alarms_total", "Things an operator must look at", ["name"])
+logger = structlog.get_logger("tenkaigen.alarms")
+
+
+class OnlyAlarms(logging.Filter):
+    """Let a record through to the mail handler only when it is an alarm or an unhandled request error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.name in {"tenkaigen.alarms", "django.request"}
+
+
+def ring(name: str, **facts: object) -> None:
+    """Alarm about `name` (stable, snake case) with the facts somebody needs to act."""
+    ALARMS.labels(name=name).inc()
+    logger.error(name, **facts)

@@ -1,0 +1,341 @@
+"""Every setting, in one place. Only this file reads the environment.
+
+Order: core, apps, database, Redis and Celery, storage, sign-in and mail, product limits, security headers, logging.
+Web, worker and beat share these settings; the command line decides the role. `tenkaigen/checks.py` refuses
+dangerous combinations at start.
+"""
+
+from pathlib import Path
+
+import environ
+import structlog
+from csp.constants import NONE, SELF
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+
+env = environ.FileAwareEnv()
+# The launcher of `make run` leaves the addresses of its servers here, so that a command in another shell finds them.
+environ.Env.read_env(VAR_DIR / "embedded.env", overwrite=False)
+
+# --- Core -----------------------------------------------------------------------------------------------------------
+EMBEDDED = env.bool("EMBEDDED", False)  # the servers of `make run`, on loopback: plain HTTP and a demo account are fine
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = env.str("SECRET_KEY", "insecure-only-for-debug" if DEBUG else environ.Env.NOTSET)
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SITE_NAME = env.str("SITE_NAME", "TenkaiGen")
+ROOT_URLCONF = "tenkaigen.urls"
+WSGI_APPLICATION = "tenkaigen.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+ADMIN_PATH = env.str("ADMIN_PATH", "admin/")
+SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # e-mail is unique by a constraint on its lower case, which is stricter
+ADMINS = [("Operator", address) for address in env.list("ADMINS", default=[])]
+
+# --- Apps -----------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "django_structlog",
+    "csp",
+    "allauth",
+    "allauth.account",
+    "rest_framework",
+    "drf_spectacular",
+    "tenkaigen",
+    "accounts",
+    "credits",
+    "generation",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.TeamMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "tenkaigen.middleware.PrivatePagesMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "tenkaigen.context.site",
+                "credits.context.balance",
+            ],
+        },
+    },
+]
+
+# --- Database -------------------------------------------------------------------------------------------------------
+DATABASES = {"default": env.db_url("DATABASE_URL")}
+DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE_SECONDS", 60)
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["default"].setdefault("OPTIONS", {})["options"] = " ".join(
+    f"-c {name}={value}"
+    for name, value in {
+        # A worker that hangs inside a transaction would hold its row lock, and SKIP LOCKED would skip it, for ever.
+        "idle_in_transaction_session_timeout": env.str("DB_IDLE_IN_TRANSACTION_TIMEOUT", "10s"),
+        "lock_timeout": env.str("DB_LOCK_TIMEOUT", "3s"),
+        "statement_timeout": env.str("DB_STATEMENT_TIMEOUT", "30s"),
+    }.items()
+)
+
+# --- Redis and Celery -----------------------------------------------------------------------------------------------
+REDIS_URL = env.str("REDIS_URL")
+# Without socket_timeout the health checks never get a chance to run and a half-open connection hangs for ever.
+REDIS_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "cache",
+        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+    }
+}
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_TASK_ROUTES = {"generation.drain": {"queue": "gpu"}}
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+# --- Storage --------------------------------------------------------------------------------------------------------
+STORAGE_PREFIX = env.str("B2_S3_PREFIX", "ai-generated")
+SIGNED_URL_SECONDS = 300
+B2_S3_BUCKET = env.str("B2_S3_BUCKET", "")
+if B2_S3_BUCKET:
+    IMAGE_STORAGE = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "endpoint_url": env.str("B2_S3_ENDPOINT"),
+            "region_name": env.str("B2_S3_REGION"),
+            "bucket_name": B2_S3_BUCKET,
+            "access_key": env.str("B2_S3_ACCESS_KEY_ID"),
+            "secret_key": env.str("B2_S3_SECRET_ACCESS_KEY"),
+            "custom_domain": env.str("B2_S3_CDN_DOMAIN", "") or None,
+            "signature_version": "s3v4",
+            "querystring_expire": SIGNED_URL_SECONDS,
+            "default_acl": None,
+            "file_overwrite": True,
+        },
+    }
+else:
+    IMAGE_STORAGE = {
+        "BACKEND": "generation.storage.SignedFileSystemStorage",
+        "OPTIONS": {"location": env.str("IMAGE_DIR", str(VAR_DIR / "images"))},
+    }
+STORAGES = {
+    "default": IMAGE_STORAGE,
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if EMBEDDED or DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = EMBEDDED or DEBUG  # a newcomer's start has no collectstatic to wait for
+MODELS_DIR = Path(env.str("TENKAIGEN_MODELS_DIR", str(VAR_DIR / "models")))
+
+# --- Sign-in and mail -----------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_LOGOUT_ON_GET = False
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_PREVENT_ENUMERATION = True
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "generation:studio"
+ACCOUNT_LOGOUT_REDIRECT_URL = "generation:landing"
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(EMAIL_CONFIG)
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "TenkaiGen <no-reply@localhost>")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
+
+# --- REST interface -------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.ApiKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["tenkaigen.api.HasTeam"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "tenkaigen.api.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "TenkaiGen",
+    "DESCRIPTION": "A sentence goes in, pictures come out.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+}
+
+# --- Product limits: every one with its unit ------------------------------------------------------------------------
+WELCOME_BONUS_CENTI = env.int("WELCOME_BONUS_CENTI", 10_000)  # hundredths of a credit
+IMAGE_LIFETIME_DAYS = env.int("IMAGE_LIFETIME_DAYS", 90)
+JOBS_PER_TEAM_MAX = env.int("JOBS_PER_TEAM_MAX", 20)  # unfinished jobs of one team
+QUEUE_LENGTH_MAX = env.int("QUEUE_LENGTH_MAX", 100_000)  # queued jobs of everybody
+JOB_ATTEMPTS_MAX = env.int("JOB_ATTEMPTS_MAX", 3)
+JOB_SECONDS_MAX = env.int("JOB_SECONDS_MAX", 900)  # a job that has run longer has hung
+LEASE_SECONDS = env.float("LEASE_SECONDS", 45)
+HEARTBEAT_SECONDS = env.float("HEARTBEAT_SECONDS", 10)
+STALL_SECONDS = env.float("STALL_SECONDS", 300)  # a device that shows no progress for so long loses its lease
+SWEEP_SECONDS = env.float("SWEEP_SECONDS", 10)
+IDLE_POLL_SECONDS = env.float("IDLE_POLL_SECONDS", 3)  # a GPU worker that hears no bell looks by itself
+RING_AGAIN_SECONDS = env.float("RING_AGAIN_SECONDS", 10)
+RETRY_BASE_SECONDS = env.float("RETRY_BASE_SECONDS", 5)
+RETRY_SECONDS_MAX = env.float("RETRY_SECONDS_MAX", 300)
+DRAIN_SECONDS_MAX = 60  # one bell's work; the rest is rung for again
+POST_QUEUE_BATCHES_MAX = 4
+STORE_TRIES_MAX = 4
+STORE_RETRY_SECONDS = env.float("STORE_RETRY_SECONDS", 0.5)
+HOLD_SECONDS = env.int("HOLD_SECONDS", 6 * 3600)
+STATUS_TOKEN_SECONDS = 600
+ORPHAN_AGE_HOURS = env.int("ORPHAN_AGE_HOURS", 24)
+GALLERY_PAGE = 24
+PROGRESS_SECONDS = 0.25  # least time between two messages about one job's steps
+ENGINE = env.str("ENGINE", "generation.engine")  # the module whose build(device) makes the engine; tests name a fake
+WORKER_MODELS = env.list("WORKER_MODELS", default=["starter"])
+# A redelivered bell is harmless, so the timeout only has to be longer than one drain.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 2 * JOB_SECONDS_MAX, **REDIS_OPTIONS}
+CELERY_BEAT_SCHEDULE = {
+    "sweep jobs": {"task": "generation.sweep", "schedule": SWEEP_SECONDS},
+    "clean up expired images": {"task": "generation.cleanup_images", "schedule": 3600.0},
+}
+
+# --- Security headers -----------------------------------------------------------------------------------------------
+IMAGE_ORIGINS = env.list("IMAGE_ORIGINS", default=[])  # bucket or CDN origins that pages may show pictures from
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:", *IMAGE_ORIGINS],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "manifest-src": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+HTTPS = not (EMBEDDED or DEBUG)
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", HTTPS)
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", False) else None
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
+CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_NAME = "__Host-csrf" if HTTPS else "csrf"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "tenkaigen.views.csrf_failure"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000  # bytes; no request of today is larger
+
+# --- Logging: one JSON object a line, with request and job ids, without prompts or secrets --------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+LOG_FORMAT = env.str("LOG_FORMAT", "json")
+SHARED_PROCESSORS = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+    structlog.processors.format_exc_info,
+]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"alarms": {"()": "tenkaigen.alarms.OnlyAlarms"}},
+    "formatters": {
+        "json": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": SHARED_PROCESSORS,
+            "processor": structlog.processors.JSONRenderer()
+            if LOG_FORMAT == "json"
+            else structlog.dev.ConsoleRenderer(colors=False),
+        }
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "json"},
+        "mail": {
+            "class": "django.utils.log.AdminEmailHandler",
+            "filters": ["alarms"],
+            "level": "ERROR",
+        },
+    },
+    "root": {"handlers": ["console", "mail"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True, "level": "INFO"},
+        "django.server": {"handlers": [], "propagate": True},
+    },
+}
+structlog.configure(
+    processors=[*SHARED_PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+DJANGO_STRUCTLOG_USER_ID_FIELD = None
