@@ -13,9 +13,8 @@ import socket
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +155,7 @@ class Launch:
             "EMBEDDED": "1",
             "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
             "SECRET_KEY": State.load(var).secret_key,
+            "LOG_FORMAT": "console",
         }
         for name, prepare in (("REDIS_URL", prepare_valkey), ("DATABASE_URL", prepare_postgres)):
             if not given.get(name):
@@ -220,9 +220,8 @@ class Launch:
     def _program(self, name: str, *argv: str, is_service: bool = True) -> Program:
         return Program(name=name, argv=argv, env=self.environment, cwd=ROOT, is_service=is_service)
 
-    def _expect(self, condition: object, seconds: float, what: str, names: tuple[str, ...]) -> None:
+    def _expect(self, condition: Callable[[], bool], seconds: float, what: str, names: tuple[str, ...]) -> None:
         """Wait for a step of the start. Raises: CannotStart, also when the person no longer wants it."""
-        assert callable(condition)
         if not self.supervisor.run_until(condition, seconds=seconds):
             logs = ", ".join(str(self._log(name)) for name in names)
             raise CannotStart(f"{what} did not get ready within {seconds} s; the reason is in {logs}.")
@@ -231,9 +230,10 @@ class Launch:
         try:
             with socket.create_connection(("127.0.0.1", self.options.port), timeout=CONNECT_SECONDS):
                 pass
-            with urllib.request.urlopen(f"{self.options.address}healthz", timeout=ANSWER_SECONDS) as response:
+            page = f"{self.options.address}healthz"
+            with urllib.request.urlopen(page, timeout=ANSWER_SECONDS) as response:  # noqa: S310 (ours, http)
                 return int(response.status) == 200
-        except (OSError, urllib.error.URLError):
+        except OSError:
             return False
 
     def _stop(self) -> None:

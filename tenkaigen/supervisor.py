@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -82,11 +83,9 @@ class RotatingLog:
         if self._file.tell() > LOG_BYTES_MAX:
             self._file.close()
             self._file = self._rotate()
-        try:
+        with suppress(OSError):  # a full disk must not take the supervisor down with it
             self._file.write(line + b"\n")
             self._file.flush()
-        except OSError:
-            pass  # a full disk must not take the supervisor down with it
 
     def close(self) -> None:
         self._file.close()
@@ -280,7 +279,5 @@ class Supervisor:
             self._print(child.program.name, line.decode(errors="replace"))
 
     def _print(self, name: str, line: str) -> None:
-        try:
+        with suppress(OSError):  # the terminal may be gone; the log files have it
             print(f"{name:<9} | {line}", file=self._out, flush=True)
-        except OSError:
-            pass  # the terminal is gone; the log files have it

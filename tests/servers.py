@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -223,15 +224,13 @@ def _open_lock(name: str, mode: int) -> int:
     return file
 
 
-class _lock:
-    def __init__(self, name: str, mode: int) -> None:
-        self._file = _open_lock(name, mode)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exc: object) -> None:
-        os.close(self._file)
+@contextmanager
+def _lock(name: str, mode: int) -> Iterator[None]:
+    file = _open_lock(name, mode)
+    try:
+        yield
+    finally:
+        os.close(file)
 
 
 if __name__ == "__main__":
