@@ -71,7 +71,7 @@ def install(requirements):
         make_venv()
         print("Installing %s into .venv: about 2 GB, a few minutes the first time ..." % requirements)
         sys.stdout.flush()
-        pip = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        pip = [VENV_PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
         if subprocess.call(pip + ["-r", os.path.join(ROOT, requirements)]) != 0:
             raise Refused("Installing %s failed; pip's reason is above." % requirements)
         for name in REQUIREMENTS[: REQUIREMENTS.index(requirements) + 1]:
