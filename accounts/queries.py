@@ -15,9 +15,7 @@ LAST_USED_EVERY = timedelta(minutes=1)
 
 def team_of(user: User) -> Team | None:
     """The team a person acts for."""
-    membership = (
-        Membership.objects.filter(user=user).select_related("team").order_by("created_at", "id").first()
-    )
+    membership = Membership.objects.filter(user=user).select_related("team").order_by("created_at", "id").first()
     return membership.team if membership else None
 
 

@@ -26,6 +26,7 @@ def balance_of(team: Team) -> Balance:
         .values("held_centi")
         .annotate(available=Coalesce(Sum("grants__available_centi", filter=in_force), 0))
         .values("held_centi", "available")
+        .order_by("id")
         .first()
     )
     return Balance(sums["available"], sums["held_centi"]) if sums else Balance(0, 0)

@@ -88,9 +88,7 @@ def make(fields: Mapping[str, Any]) -> Params:
     steps_default = spec.steps_default * (HD_STEPS_FACTOR if quality == "hd" else 1)
     steps_default = min(steps_default, spec.steps_max)
     steps = _number(given, "num_inference_steps", spec.steps_min, spec.steps_max, steps_default, errors)
-    guidance = _number(
-        given, "guidance_scale", spec.guidance_min, spec.guidance_max, spec.guidance_default, errors
-    )
+    guidance = _number(given, "guidance_scale", spec.guidance_min, spec.guidance_max, spec.guidance_default, errors)
     count = _number(given, "count", 1, COUNT_MAX, 1, errors)
     seed = _number(given, "seed", 0, SEED_MAX, None, errors)
     if errors:
@@ -147,9 +145,7 @@ def _size(given: Mapping[str, Any], spec: catalog.ModelSpec, errors: dict[str, s
     return offered[name]
 
 
-def _number(
-    given: Mapping[str, Any], name: str, low: float, high: float, default: Any, errors: dict[str, str]
-) -> Any:
+def _number(given: Mapping[str, Any], name: str, low: float, high: float, default: Any, errors: dict[str, str]) -> Any:
     value = given.get(name, default)
     if value is not None and not low <= value <= high:
         errors[name] = f"Choose a number from {low:g} to {high:g}."

@@ -161,7 +161,10 @@ def _refuse_crowds(team: Team) -> None:
     unfinished = Job.objects.filter(team=team, status__in=transitions.OPEN).count()
     if unfinished > settings.JOBS_PER_TEAM_MAX:
         raise TooManyJobs(f"Wait for one of your {settings.JOBS_PER_TEAM_MAX} jobs to finish.")
-    if Job.objects.filter(status=Job.Status.QUEUED)[: settings.QUEUE_LENGTH_MAX + 1].count() > settings.QUEUE_LENGTH_MAX:
+    if (
+        Job.objects.filter(status=Job.Status.QUEUED)[: settings.QUEUE_LENGTH_MAX + 1].count()
+        > settings.QUEUE_LENGTH_MAX
+    ):
         raise QueueFull("The queue is full. Try again in a minute.")
 
 

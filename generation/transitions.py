@@ -82,9 +82,7 @@ def claim(*, worker: str, models: Collection[str], images_max: int) -> list[Job]
 
 def batch_key(job: Job) -> dict[str, object]:
     """What must be equal for two jobs to share one run of the model."""
-    return {
-        name: getattr(job, name) for name in ("model", "width", "height", "num_inference_steps", "guidance_scale")
-    }
+    return {name: getattr(job, name) for name in ("model", "width", "height", "num_inference_steps", "guidance_scale")}
 
 
 def heartbeat(held: Sequence[tuple[UUID, int]]) -> set[UUID]:

@@ -114,7 +114,9 @@ class Worker:
 
     def _hand_over(self, job: Job, pictures: list, device_ms: int) -> None:
         transitions.note_device_done(job, device_ms=device_ms, model_revision=self._revisions.get(job.model, ""))
-        events.publish([job.id], events.Progress(job.status, "storing", job.num_inference_steps, job.num_inference_steps))
+        events.publish(
+            [job.id], events.Progress(job.status, "storing", job.num_inference_steps, job.num_inference_steps)
+        )
         events.note_speed(job.model, device_ms / 1000 / job.count)
         self._poster.put(Delivery(job, pictures))
 

@@ -8,169 +8,354 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Wallet',
+            name="Wallet",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('available_centi', models.BigIntegerField(default=0)),
-                ('held_centi', models.BigIntegerField(default=0)),
-                ('debt_centi', models.BigIntegerField(default=0)),
-                ('seq', models.BigIntegerField(default=0, help_text='Number of the newest entry.')),
-                ('frozen_reason', models.CharField(blank=True, max_length=200)),
-                ('team', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='wallet', to='accounts.team')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("available_centi", models.BigIntegerField(default=0)),
+                ("held_centi", models.BigIntegerField(default=0)),
+                ("debt_centi", models.BigIntegerField(default=0)),
+                ("seq", models.BigIntegerField(default=0, help_text="Number of the newest entry.")),
+                ("frozen_reason", models.CharField(blank=True, max_length=200)),
+                (
+                    "team",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="wallet", to="accounts.team"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Hold',
+            name="Hold",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('reference', models.CharField(max_length=80)),
-                ('amount_centi', models.BigIntegerField()),
-                ('charged_centi', models.BigIntegerField(default=0)),
-                ('released_centi', models.BigIntegerField(default=0)),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('settled', 'Settled')], default='pending', max_length=8)),
-                ('quote', models.JSONField()),
-                ('expires_at', models.DateTimeField(help_text='After this the sweep asks whether the job still runs.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('settled_at', models.DateTimeField(null=True)),
-                ('wallet', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='holds', to='credits.wallet')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("reference", models.CharField(max_length=80)),
+                ("amount_centi", models.BigIntegerField()),
+                ("charged_centi", models.BigIntegerField(default=0)),
+                ("released_centi", models.BigIntegerField(default=0)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("pending", "Pending"), ("settled", "Settled")], default="pending", max_length=8
+                    ),
+                ),
+                ("quote", models.JSONField()),
+                ("expires_at", models.DateTimeField(help_text="After this the sweep asks whether the job still runs.")),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                ("settled_at", models.DateTimeField(null=True)),
+                (
+                    "wallet",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="holds", to="credits.wallet"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Grant',
+            name="Grant",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(choices=[('plan', 'Plan'), ('bonus', 'Bonus'), ('purchase', 'Purchase'), ('pass', 'Pass'), ('adjustment', 'Adjustment')], max_length=10)),
-                ('source_ref', models.CharField(max_length=120)),
-                ('burn_rank', models.SmallIntegerField(help_text='Smaller burns first among grants that end together.')),
-                ('effective_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('granted_centi', models.BigIntegerField()),
-                ('available_centi', models.BigIntegerField()),
-                ('held_centi', models.BigIntegerField(default=0)),
-                ('spent_centi', models.BigIntegerField(default=0)),
-                ('expired_centi', models.BigIntegerField(default=0)),
-                ('revoked_centi', models.BigIntegerField(default=0)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('wallet', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='grants', to='credits.wallet')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("plan", "Plan"),
+                            ("bonus", "Bonus"),
+                            ("purchase", "Purchase"),
+                            ("pass", "Pass"),
+                            ("adjustment", "Adjustment"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("source_ref", models.CharField(max_length=120)),
+                (
+                    "burn_rank",
+                    models.SmallIntegerField(help_text="Smaller burns first among grants that end together."),
+                ),
+                ("effective_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("granted_centi", models.BigIntegerField()),
+                ("available_centi", models.BigIntegerField()),
+                ("held_centi", models.BigIntegerField(default=0)),
+                ("spent_centi", models.BigIntegerField(default=0)),
+                ("expired_centi", models.BigIntegerField(default=0)),
+                ("revoked_centi", models.BigIntegerField(default=0)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "wallet",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="grants", to="credits.wallet"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Entry',
+            name="Entry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.BigIntegerField()),
-                ('kind', models.CharField(choices=[('grant', 'Grant'), ('reserve', 'Reserve'), ('settle', 'Settle'), ('release', 'Release'), ('lapse', 'Lapse'), ('expire', 'Expire'), ('revoke', 'Revoke'), ('reinstate', 'Reinstate')], max_length=9)),
-                ('amount_centi', models.BigIntegerField()),
-                ('available_after_centi', models.BigIntegerField()),
-                ('held_after_centi', models.BigIntegerField()),
-                ('actor', models.CharField(blank=True, help_text='Who did it: a person, a command, the system.', max_length=120)),
-                ('reason', models.CharField(blank=True, max_length=200)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('grant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='credits.grant')),
-                ('hold', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='credits.hold')),
-                ('wallet', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='credits.wallet')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("seq", models.BigIntegerField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("grant", "Grant"),
+                            ("reserve", "Reserve"),
+                            ("settle", "Settle"),
+                            ("release", "Release"),
+                            ("lapse", "Lapse"),
+                            ("expire", "Expire"),
+                            ("revoke", "Revoke"),
+                            ("reinstate", "Reinstate"),
+                        ],
+                        max_length=9,
+                    ),
+                ),
+                ("amount_centi", models.BigIntegerField()),
+                ("available_after_centi", models.BigIntegerField()),
+                ("held_after_centi", models.BigIntegerField()),
+                (
+                    "actor",
+                    models.CharField(
+                        blank=True, help_text="Who did it: a person, a command, the system.", max_length=120
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=200)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "grant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="credits.grant"
+                    ),
+                ),
+                (
+                    "hold",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="credits.hold",
+                    ),
+                ),
+                (
+                    "wallet",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="entries", to="credits.wallet"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'entries',
+                "verbose_name_plural": "entries",
             },
         ),
         migrations.CreateModel(
-            name='HoldPart',
+            name="HoldPart",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('amount_centi', models.BigIntegerField()),
-                ('charged_centi', models.BigIntegerField(default=0)),
-                ('released_centi', models.BigIntegerField(default=0)),
-                ('grant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='parts', to='credits.grant')),
-                ('hold', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='parts', to='credits.hold')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("amount_centi", models.BigIntegerField()),
+                ("charged_centi", models.BigIntegerField(default=0)),
+                ("released_centi", models.BigIntegerField(default=0)),
+                (
+                    "grant",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="parts", to="credits.grant"
+                    ),
+                ),
+                (
+                    "hold",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="parts", to="credits.hold"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('hold', 'grant'), name='part_once_per_hold_and_grant'), models.CheckConstraint(condition=models.Q(('amount_centi__gt', 0), ('charged_centi__gte', 0), ('released_centi__gte', 0), ('amount_centi__gte', django.db.models.expressions.CombinedExpression(models.F('charged_centi'), '+', models.F('released_centi')))), name='part_gives_what_it_has')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("hold", "grant"), name="part_once_per_hold_and_grant"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("amount_centi__gt", 0),
+                            ("charged_centi__gte", 0),
+                            ("released_centi__gte", 0),
+                            (
+                                "amount_centi__gte",
+                                django.db.models.expressions.CombinedExpression(
+                                    models.F("charged_centi"), "+", models.F("released_centi")
+                                ),
+                            ),
+                        ),
+                        name="part_gives_what_it_has",
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='wallet',
-            constraint=models.CheckConstraint(condition=models.Q(('available_centi__gte', 0)), name='wallet_available_is_not_negative'),
+            model_name="wallet",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("available_centi__gte", 0)), name="wallet_available_is_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='wallet',
-            constraint=models.CheckConstraint(condition=models.Q(('held_centi__gte', 0)), name='wallet_held_is_not_negative'),
+            model_name="wallet",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("held_centi__gte", 0)), name="wallet_held_is_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='wallet',
-            constraint=models.CheckConstraint(condition=models.Q(('debt_centi__gte', 0)), name='wallet_debt_is_not_negative'),
+            model_name="wallet",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("debt_centi__gte", 0)), name="wallet_debt_is_not_negative"
+            ),
         ),
         migrations.AddIndex(
-            model_name='hold',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['expires_at'], name='hold_due'),
+            model_name="hold",
+            index=models.Index(condition=models.Q(("state", "pending")), fields=["expires_at"], name="hold_due"),
         ),
         migrations.AddIndex(
-            model_name='hold',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['wallet'], name='hold_pending_per_wallet'),
+            model_name="hold",
+            index=models.Index(
+                condition=models.Q(("state", "pending")), fields=["wallet"], name="hold_pending_per_wallet"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.UniqueConstraint(fields=('reference',), name='hold_once_per_reference'),
+            model_name="hold",
+            constraint=models.UniqueConstraint(fields=("reference",), name="hold_once_per_reference"),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_centi__gt', 0)), name='hold_holds_something'),
+            model_name="hold",
+            constraint=models.CheckConstraint(condition=models.Q(("amount_centi__gt", 0)), name="hold_holds_something"),
         ),
         migrations.AddConstraint(
-            model_name='hold',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('charged_centi', 0), ('released_centi', 0), ('state', 'pending')), models.Q(('amount_centi', django.db.models.expressions.CombinedExpression(models.F('charged_centi'), '+', models.F('released_centi'))), ('charged_centi__gte', 0), ('released_centi__gte', 0), ('state', 'settled')), _connector='OR'), name='hold_is_settled_in_full'),
+            model_name="hold",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("charged_centi", 0), ("released_centi", 0), ("state", "pending")),
+                    models.Q(
+                        (
+                            "amount_centi",
+                            django.db.models.expressions.CombinedExpression(
+                                models.F("charged_centi"), "+", models.F("released_centi")
+                            ),
+                        ),
+                        ("charged_centi__gte", 0),
+                        ("released_centi__gte", 0),
+                        ("state", "settled"),
+                    ),
+                    _connector="OR",
+                ),
+                name="hold_is_settled_in_full",
+            ),
         ),
         migrations.AddIndex(
-            model_name='grant',
-            index=models.Index(fields=['wallet', 'expires_at', 'burn_rank', 'id'], name='grant_burn_order'),
+            model_name="grant",
+            index=models.Index(fields=["wallet", "expires_at", "burn_rank", "id"], name="grant_burn_order"),
         ),
         migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.UniqueConstraint(fields=('source', 'source_ref'), name='grant_once_per_source_reference'),
+            model_name="grant",
+            constraint=models.UniqueConstraint(fields=("source", "source_ref"), name="grant_once_per_source_reference"),
         ),
         migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.CheckConstraint(condition=models.Q(('granted_centi', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('available_centi'), '+', models.F('held_centi')), '+', models.F('spent_centi')), '+', models.F('expired_centi')), '+', models.F('revoked_centi')))), name='grant_is_conserved'),
+            model_name="grant",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "granted_centi",
+                        django.db.models.expressions.CombinedExpression(
+                            django.db.models.expressions.CombinedExpression(
+                                django.db.models.expressions.CombinedExpression(
+                                    django.db.models.expressions.CombinedExpression(
+                                        models.F("available_centi"), "+", models.F("held_centi")
+                                    ),
+                                    "+",
+                                    models.F("spent_centi"),
+                                ),
+                                "+",
+                                models.F("expired_centi"),
+                            ),
+                            "+",
+                            models.F("revoked_centi"),
+                        ),
+                    )
+                ),
+                name="grant_is_conserved",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.CheckConstraint(condition=models.Q(('available_centi__gte', 0), ('expired_centi__gte', 0), ('granted_centi__gt', 0), ('held_centi__gte', 0), ('revoked_centi__gte', 0), ('spent_centi__gte', 0)), name='grant_buckets_are_not_negative'),
+            model_name="grant",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("available_centi__gte", 0),
+                    ("expired_centi__gte", 0),
+                    ("granted_centi__gt", 0),
+                    ("held_centi__gte", 0),
+                    ("revoked_centi__gte", 0),
+                    ("spent_centi__gte", 0),
+                ),
+                name="grant_buckets_are_not_negative",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.CheckConstraint(condition=models.Q(('expires_at', None), ('expires_at__gt', models.F('effective_at')), _connector='OR'), name='grant_ends_after_it_begins'),
+            model_name="grant",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("expires_at", None), ("expires_at__gt", models.F("effective_at")), _connector="OR"),
+                name="grant_ends_after_it_begins",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='entry',
-            constraint=models.UniqueConstraint(fields=('wallet', 'seq'), name='entry_has_its_own_number'),
+            model_name="entry",
+            constraint=models.UniqueConstraint(fields=("wallet", "seq"), name="entry_has_its_own_number"),
         ),
         migrations.AddConstraint(
-            model_name='entry',
-            constraint=models.UniqueConstraint(condition=models.Q(('hold__isnull', False)), fields=('hold', 'grant', 'kind'), name='entry_once_per_hold_grant_and_kind'),
+            model_name="entry",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("hold__isnull", False)),
+                fields=("hold", "grant", "kind"),
+                name="entry_once_per_hold_grant_and_kind",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='entry',
-            constraint=models.UniqueConstraint(condition=models.Q(('kind', 'grant')), fields=('grant',), name='entry_grants_once'),
+            model_name="entry",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "grant")), fields=("grant",), name="entry_grants_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='entry',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_centi__gt', 0)), name='entry_moves_something'),
+            model_name="entry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount_centi__gt", 0)), name="entry_moves_something"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='entry',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('hold__isnull', False), ('kind__in', ['reserve', 'settle', 'release', 'lapse'])), models.Q(('hold__isnull', True), ('kind__in', ['grant', 'expire', 'revoke', 'reinstate'])), _connector='OR'), name='entry_names_its_hold'),
+            model_name="entry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("hold__isnull", False), ("kind__in", ["reserve", "settle", "release", "lapse"])),
+                    models.Q(("hold__isnull", True), ("kind__in", ["grant", "expire", "revoke", "reinstate"])),
+                    _connector="OR",
+                ),
+                name="entry_names_its_hold",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='entry',
-            constraint=models.CheckConstraint(condition=models.Q(('available_after_centi__gte', 0), ('held_after_centi__gte', 0)), name='entry_leaves_nothing_negative'),
+            model_name="entry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("available_after_centi__gte", 0), ("held_after_centi__gte", 0)),
+                name="entry_leaves_nothing_negative",
+            ),
         ),
     ]

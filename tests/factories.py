@@ -1,0 +1,53 @@
+"""Plain functions that make what a test needs. Every default is the dullest valid value."""
+
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+from django.db import transaction
+
+from accounts import services as account_services
+from accounts.models import Team, User
+from credits import ledger
+from credits.models import Grant
+from generation import services
+from generation.models import Job
+from generation.params import Params, make
+
+_numbers = count(1)
+
+
+def make_user(
+    *, credits: int = 0, email: str = "", password: str | None = "correct horse battery", **fields: Any
+) -> User:
+    """A person with a team of their own and exactly `credits` whole credits: no welcome bonus."""
+    from django.test import override_settings
+
+    with override_settings(WELCOME_BONUS_CENTI=0):
+        user = account_services.create_account(email or f"person{next(_numbers)}@example.com", password, **fields)
+    if credits:
+        give(team_of(user), credits * 100)
+    return user
+
+
+def team_of(user: User) -> Team:
+    return Team.objects.get(memberships__user=user)
+
+
+@transaction.atomic
+def give(team: Team, amount_centi: int, *, source: str = Grant.Source.BONUS, expires_at: Any = None) -> Grant:
+    return ledger.grant(
+        team_id=team.pk, amount_centi=amount_centi, source=source, source_ref=str(uuid4()), expires_at=expires_at
+    )
+
+
+def make_params(**fields: Any) -> Params:
+    """A valid request of the starter model: one picture, two steps."""
+    return make({"prompt": "a red fox by a lake", "num_inference_steps": 2, "seed": 7, **fields})
+
+
+def make_job(user: User, *, request_key: str = "", **fields: Any) -> Job:
+    """A queued job, paid for. The catalogue must be there: use the `catalogue` fixture."""
+    return services.submit_job(
+        team=team_of(user), user=user, params=make_params(**fields), request_key=request_key or uuid4().hex
+    )

@@ -1,0 +1,36 @@
+"""Real threads, real commits."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connection
+
+
+@pytest.fixture(autouse=True)
+def commits(transactional_db: None) -> None:
+    """Every race needs rows that other connections can see."""
+
+
+@pytest.fixture
+def run_together() -> Callable[[list[Callable[[], Any]]], list[Any]]:
+    """Run calls at the same moment, each on a connection of its own; errors come back as results."""
+
+    def run(calls: list[Callable[[], Any]]) -> list[Any]:
+        barrier = Barrier(len(calls))
+
+        def one(call: Callable[[], Any]) -> Any:
+            try:
+                barrier.wait(timeout=30)
+                return call()
+            except Exception as error:
+                return error
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(len(calls)) as pool:
+            return list(pool.map(one, calls))
+
+    return run
