@@ -1,8 +1,7 @@
 """The one lock of the ledger: a team's wallet row."""
 
-from psycopg import errors
-
 from django.db import OperationalError, connection
+from psycopg import errors
 
 from credits.models import Wallet
 from tenkaigen.errors import Busy

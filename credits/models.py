@@ -40,7 +40,7 @@ class Grant(models.Model):
         PLAN = "plan"
         BONUS = "bonus"
         PURCHASE = "purchase"
-        PASS = "pass"
+        PASS = "pass"  # noqa: S105
         ADJUSTMENT = "adjustment"
 
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="grants")

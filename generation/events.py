@@ -26,7 +26,7 @@ WAIT_SECONDS = 30
 WORKER_SECONDS = 30
 # After a failure Redis is left alone for this long, so that a dead one does not cost a time-out per call.
 BREAK_SECONDS = 2.0
-TOKEN_SALT = "generation.card"
+CARD_SALT = "generation.card"
 _broken_until = 0.0
 
 
@@ -164,14 +164,14 @@ def speed_of(model: str) -> float | None:
 def card_token(*, job_id: UUID, user_id: int, team_id: UUID, status: str) -> str:
     """A short-lived ticket for one person to watch one job, good until their membership changes."""
     return signing.dumps(
-        [str(job_id), user_id, str(team_id), status, _epoch(user_id) or 0], salt=TOKEN_SALT, compress=False
+        [str(job_id), user_id, str(team_id), status, _epoch(user_id) or 0], salt=CARD_SALT, compress=False
     )
 
 
 def read_card_token(token: str, job_id: UUID) -> Watcher | None:
     """Who the ticket is for; None when it is forged, old, for another job, or its holder's membership changed."""
     try:
-        watcher = Watcher(*signing.loads(token, salt=TOKEN_SALT, max_age=settings.STATUS_TOKEN_SECONDS))
+        watcher = Watcher(*signing.loads(token, salt=CARD_SALT, max_age=settings.STATUS_TOKEN_SECONDS))
     except (signing.BadSignature, TypeError):
         return None
     is_good = watcher.job_id == str(job_id) and _epoch(watcher.user_id) == watcher.epoch

@@ -194,4 +194,4 @@ def _milliseconds_since_claim() -> Cast:
 
 def _back_off(attempts: int) -> timedelta:
     seconds = min(settings.RETRY_SECONDS_MAX, settings.RETRY_BASE_SECONDS * 2 ** (attempts - 1))
-    return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311  (spreads retries, guards nothing)
+    return timedelta(seconds=seconds * random.uniform(0.8, 1.2))

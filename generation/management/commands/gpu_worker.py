@@ -9,6 +9,11 @@ from generation.engine import EngineError, catalog
 from tenkaigen.celery import app
 
 
+# One thread, one reserved message: the bell of this device. Without prefork there is no fork with CUDA.
+CELERY_ARGUMENTS = ["-Q", "gpu", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
+CELERY_ARGUMENTS += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+
 class Command(BaseCommand):
     help = "Run the GPU worker of one device, for example --device cuda:0 --models qwen-image-lightning."
 
@@ -26,9 +31,6 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         worker_shutting_down.connect(lambda **kwargs: worker.ask_to_stop(), weak=False)
         try:
-            app.worker_main(
-                ["worker", "-Q", "gpu", "-P", "threads", "-c", "1", "-n", f"gpu-{device}@%h", "--loglevel", "WARNING"]
-                + ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-            )
+            app.worker_main(["worker", "-n", f"gpu-{device}@%h", *CELERY_ARGUMENTS])
         finally:
             worker.stop()

@@ -13,7 +13,8 @@ class Command(BaseCommand):
 
     def handle(self, *, apply: bool, **options: object) -> None:
         count = 0
-        for count, key in enumerate(cleanup.orphans(), start=1):
+        for key in cleanup.orphans():
+            count += 1
             self.stdout.write(key)
             if apply:
                 storage.delete([key])
