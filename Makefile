@@ -1,6 +1,8 @@
 # Every target works on an empty clone: .venv is made, and the requirements are installed when they changed.
 PYTHON ?= python3
 BOOTSTRAP = $(PYTHON) -E tenkaigen/bootstrap.py
+PORT ?= 8000
+DEVICE ?= cpu
 export PORT DEVICE
 
 .PHONY: help run test test-fast lint format bench faults setup setup-dev python clean

@@ -31,6 +31,8 @@ WEB_SECONDS_MAX = 60
 ANSWER_SECONDS = 2
 CONNECT_SECONDS = 0.3
 SERVERS = ("postgres", "valkey")
+# What a command in another shell must know to meet the same servers; see `settings.py`.
+SHARED_NAMES = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ALLOWED_HOSTS", "EMBEDDED", "LOG_FORMAT")
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,12 @@ class Options:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Options:
         try:
-            port = int(environment.get("PORT", "8000"))
+            port = int(environment.get("PORT") or 8000)
         except ValueError:
             port = 0
         if not 0 < port < 65_536:
             raise CannotStart(f"PORT must be a number from 1 to 65535, not {environment['PORT']!r}.")
-        return cls(ROOT / "var", port, environment.get("DEVICE", "cpu"), environment)
+        return cls(ROOT / "var", port, environment.get("DEVICE") or "cpu", environment)
 
     @property
     def address(self) -> str:
@@ -156,6 +158,8 @@ class Launch:
             "ALLOWED_HOSTS": "localhost,127.0.0.1,[::1]",
             "SECRET_KEY": State.load(var).secret_key,
             "LOG_FORMAT": "console",
+            # Everything here is on loopback; this machine's root knows who it is.
+            "PYTHONWARNINGS": "ignore:You're running the worker with superuser",
         }
         for name, prepare in (("REDIS_URL", prepare_valkey), ("DATABASE_URL", prepare_postgres)):
             if not given.get(name):
@@ -164,8 +168,8 @@ class Launch:
                 servers.append(server)
                 known[name] = server.url
         self.environment |= {name: value for name, value in known.items() if not given.get(name)}
-        names = [*known, "DATABASE_URL", "REDIS_URL"]
-        write_private(self._env_file, "".join(f"{name}={self.environment[name]}\n" for name in dict.fromkeys(names)))
+        lines = [f"{name}={self.environment[name]}\n" for name in SHARED_NAMES]
+        write_private(self._env_file, "".join(lines))
         self._expect(lambda: all(server.is_ready() for server in servers), SERVER_SECONDS_MAX, "its servers", SERVERS)
 
     def _set_up(self) -> None:
@@ -184,6 +188,7 @@ class Launch:
     def _start_programs(self) -> None:
         """Start the web first, alone: a person waits for the page, and the workers take seconds to load."""
         python = sys.executable
+        celery = (python, "-m", "celery", "--quiet", "-A", "tenkaigen")
         self.supervisor.start(
             self._program(
                 "web",
@@ -197,13 +202,12 @@ class Launch:
             self._program("gpu", python, "manage.py", "gpu_worker", "--device", self.options.device),
             self._program(
                 "worker",
-                *(python, "-m", "celery", "-A", "tenkaigen", "worker", "-Q", "default", "-P", "threads", "-c", "4"),
-                *("--without-gossip", "--without-mingle"),
+                *(*celery, "worker", "-Q", "default", "-P", "threads", "-c", "4"),
+                *("--without-gossip", "--without-mingle", "--loglevel", "WARNING"),
             ),
             self._program(
                 "beat",
-                *(python, "-m", "celery", "-A", "tenkaigen", "beat", "--pidfile="),
-                *("-s", str(self.options.var / "celerybeat-schedule")),
+                *(*celery, "beat", "--pidfile=", "-s", str(self.options.var / "celerybeat-schedule")),
             ),
         )
         self._welcome()

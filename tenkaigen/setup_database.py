@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import django
+from django.conf import settings
 from django.core.management import call_command
 
 
@@ -13,7 +15,8 @@ def main(arguments: list[str]) -> None:
     """Migrate and load the catalogue; with --demo also make the demo account."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tenkaigen.settings")
     django.setup()
-    call_command("migrate", interactive=False, verbosity=1)
+    Path(settings.STATIC_ROOT).mkdir(exist_ok=True)  # WhiteNoise warns about a missing one, although it is not used
+    call_command("migrate", interactive=False, verbosity=0)
     call_command("seed_catalogue")
     if "--demo" in arguments:
         call_command("make_demo_account")
