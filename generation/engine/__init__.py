@@ -120,7 +120,7 @@ def build(
     models_dir: Path | str | None = None,
     lock_file: Path | str | None = None,
     threads: int | None = None,
-    channels_last: bool | None = None,
+    channels_last: bool = True,
 ) -> Engine:
     """Make the engine of one device. Imports torch, and nothing of diffusers until a model is loaded.
 
@@ -130,12 +130,15 @@ def build(
             comes from the package.
         lock_file: default `models.lock` beside the packages.
         threads: CPU threads of torch; default torch's own choice. Process-wide.
-        channels_last: memory layout of the convolutions; default on for CUDA, off for the CPU.
+        channels_last: memory layout of the convolutions. On a 2-core CPU and a UNet of the starter's shape it takes
+            0.84 of the time for 4 pictures of 256 px, 0.91 for one of 512 px, 1.0 for one of 256 px (medians of 6
+            interleaved runs of `generate`).
 
     Raises:
         EngineError: torch does not offer that device.
     """
-    from generation.engine.diffusion import DiffusionEngine
-    from generation.engine.loading import Shelf
+    from generation.engine.loading import Shelf, collector_paused
 
+    with collector_paused():
+        from generation.engine.diffusion import DiffusionEngine
     return DiffusionEngine(device, Shelf.at(models_dir, lock_file), threads=threads, channels_last=channels_last)

@@ -23,13 +23,11 @@ REQUESTS_MAX = 64
 class DiffusionEngine:
     """The `Engine` of one device. Keeps every model it has loaded; one call at a time uses the device."""
 
-    def __init__(
-        self, device: str, shelf: Shelf, *, threads: int | None = None, channels_last: bool | None = None
-    ) -> None:
+    def __init__(self, device: str, shelf: Shelf, *, threads: int | None = None, channels_last: bool = True) -> None:
         _check_device(device)
         self.device = device
         self._shelf = shelf
-        self._channels_last = device != "cpu" if channels_last is None else channels_last
+        self._channels_last = channels_last
         self._resident: dict[str, tuple[Any, LoadedModel, Previewer]] = {}
         # A pipeline's sampler holds the state of the running call, so a device has one call at a time.
         self._turn = threading.RLock()

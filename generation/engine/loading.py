@@ -136,7 +136,7 @@ def resident_bytes(pipe: Any) -> int:
 def collector_paused() -> Iterator[None]:
     """No garbage collection while hundreds of modules are imported: nothing of theirs is garbage.
 
-    2.4 s of imports for torch and one pipeline instead of 2.9 s on 2 idle cores (`benchmarks/engine_start.py`).
+    Medians on 2 cores: see `benchmarks/engine_start.py`, which measures it both ways.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -15,7 +15,7 @@ import torch
 if TYPE_CHECKING:
     import numpy as np
 
-FIT_PICTURES = 24
+FIT_PICTURES = 12
 FIT_SIDE_PX = 128
 # Ridge, as a share of the mean variance of a latent channel: keeps channels that the painted pictures hardly use
 # from getting large factors, which would turn noise into colour.

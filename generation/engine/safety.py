@@ -62,9 +62,10 @@ def is_broken(pixels: np.ndarray) -> bool:
 
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         return True
+    if not np.isfinite(pixels).all():
+        return True
     # Per channel, so that a flat orange is as flat as a flat grey.
-    spread = pixels.reshape(-1, 3).std(axis=0, dtype=np.float64)
-    return bool(not np.isfinite(spread).all() or spread.max() < CONTRAST_MIN)
+    return bool(pixels.reshape(-1, 3).std(axis=0, dtype=np.float64).max() < CONTRAST_MIN)
 
 
 def difference_hash(pixels: np.ndarray) -> int:

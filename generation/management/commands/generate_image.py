@@ -2,7 +2,9 @@ import os
 import secrets
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,14 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from generation import params
+from generation import params, policy
 from generation.engine import Batch, EngineError, ImageRequest, Step, catalog, safety
+from generation.errors import InvalidParams, PromptRefused
+from generation.prompts import Expansion, StyleRecipe, local
 from tenkaigen.errors import DomainError
 
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+STYLES_FILE = Path(params.__file__).parent / "catalogue" / "styles.toml"
 BAR_CHARS = 24
 
 
@@ -27,6 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--out", required=True, type=Path, help=f"a file ending in {', '.join(FORMATS)}")
         parser.add_argument("--model", default=params.MODEL_DEFAULT, help=f"one of: {', '.join(catalog.CATALOG)}")
         parser.add_argument("--style", default="", help="name of a style preset, e.g. anime")
+        parser.add_argument("--no-expand", action="store_true", help="give the model these words and no others")
         parser.add_argument("--negative-prompt", default="", help="what the picture should not show")
         parser.add_argument("--seed", type=int, help=f"0 to {params.SEED_MAX}; the same seed, the same picture")
         parser.add_argument("--steps", type=int, help="denoising steps; default: the model's")
@@ -50,15 +56,18 @@ class Command(BaseCommand):
 
 
 def _batch(options: dict[str, Any]) -> Batch:
-    """Raises: DomainError, for the same requests that page and API refuse."""
+    """Raises: DomainError, for the same requests that page and API refuse, and in the same words."""
     asked = params.make(
         {
             "num_inference_steps": options["steps"],
             "guidance_scale": options["guidance"],
+            "expand": not options["no_expand"],
             **{name: options[name] for name in ("prompt", "negative_prompt", "model", "style", "size", "seed")},
         }
     )
-    prompt, negative_prompt = _with_style(asked)
+    expansion = _expand(asked)
+    if rule := policy.refusal(asked.prompt, expansion.prompt, expansion.negative_prompt):
+        raise PromptRefused(rule.reason)
     seed = secrets.randbelow(params.SEED_MAX + 1) if asked.seed is None else asked.seed
     return Batch(
         model=asked.model,
@@ -66,12 +75,32 @@ def _batch(options: dict[str, Any]) -> Batch:
         height=asked.height,
         num_inference_steps=asked.num_inference_steps,
         guidance_scale=asked.guidance_scale,
-        requests=(ImageRequest(prompt, negative_prompt, seed),),
+        requests=(ImageRequest(expansion.prompt, expansion.negative_prompt, seed),),
     )
 
 
-def _with_style(asked: params.Params) -> tuple[str, str]:
-    return asked.prompt, asked.negative_prompt
+def _expand(asked: params.Params) -> Expansion:
+    """As a page does it, with the style presets of the file in place of the database's."""
+    styles = _styles()
+    chosen = next((style for style in styles if style.slug == asked.style), None)
+    if asked.style and chosen is None:
+        raise InvalidParams({"style": f"There is no style {asked.style}; choose one of: {_listed(styles)}."})
+    if not asked.expand:
+        return Expansion(asked.prompt, asked.negative_prompt, asked.style, "", "")
+    made = local.expand(asked.prompt, style=chosen, styles=styles)
+    return replace(made, negative_prompt=asked.negative_prompt or made.negative_prompt)
+
+
+def _styles() -> list[StyleRecipe]:
+    rows = tomllib.loads(STYLES_FILE.read_text("utf-8"))["style"]
+    return [
+        StyleRecipe(row["slug"], row["recipe"], row["negative_prompt"], tuple(row["keywords"].split(",")))
+        for row in rows
+    ]
+
+
+def _listed(styles: list[StyleRecipe]) -> str:
+    return ", ".join(style.slug for style in styles)
 
 
 def _progress(model: str) -> Callable[[Step], None]:
