@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import F, Q
@@ -42,7 +43,7 @@ class Receipt:
 
 def grant(
     *,
-    team_id: object,
+    team_id: UUID,
     amount_centi: int,
     source: str,
     source_ref: str,
@@ -77,7 +78,7 @@ def grant(
     return made
 
 
-def reserve(*, team_id: object, quote: Quote, reference: str) -> Hold:
+def reserve(*, team_id: UUID, quote: Quote, reference: str) -> Hold:
     """Set the quote's credits aside. The same reference again reserves nothing and returns the first hold.
 
     Raises:
@@ -110,7 +111,7 @@ def reserve(*, team_id: object, quote: Quote, reference: str) -> Hold:
     return hold
 
 
-def settle(*, team_id: object, reference: str, delivered: int) -> Receipt:
+def settle(*, team_id: UUID, reference: str, delivered: int) -> Receipt:
     """End a hold: charge for `delivered` of the quoted images, release the rest to the grants it came from.
 
     Once only: a second call changes nothing and returns the first figures.

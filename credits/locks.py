@@ -1,5 +1,7 @@
 """The one lock of the ledger: a team's wallet row."""
 
+from uuid import UUID
+
 from django.db import OperationalError, connection
 from psycopg import errors
 
@@ -7,7 +9,7 @@ from credits.models import Wallet
 from tenkaigen.errors import Busy
 
 
-def lock_wallet(team_id: object) -> Wallet:
+def lock_wallet(team_id: UUID) -> Wallet:
     """Lock a team's wallet until the transaction ends, making it when it is the team's first.
 
     Everything else of the ledger is read after this, in statements of its own: a statement that waits for the lock
@@ -25,7 +27,7 @@ def lock_wallet(team_id: object) -> Wallet:
         raise
 
 
-def _locked(team_id: object) -> Wallet:
+def _locked(team_id: UUID) -> Wallet:
     # NO KEY: rows that only refer to the wallet may be inserted meanwhile.
     wallets = Wallet.objects.select_for_update(no_key=True)
     if wallet := wallets.filter(team_id=team_id).first():

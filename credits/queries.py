@@ -1,7 +1,6 @@
 """What is read about credits."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce, Now
@@ -21,7 +20,7 @@ class Balance:
 def balance_of(team: Team) -> Balance:
     """The balance in one statement. Grants that have ended do not count, swept or not."""
     in_force = Q(grants__effective_at__lte=Now()) & (Q(grants__expires_at=None) | Q(grants__expires_at__gt=Now()))
-    sums: dict[str, Any] | None = (
+    sums = (
         Wallet.objects.filter(team=team)
         .values("held_centi")
         .annotate(available=Coalesce(Sum("grants__available_centi", filter=in_force), 0))

@@ -103,13 +103,15 @@ def forget(job_ids: Iterable[UUID]) -> None:
 
 
 def progress_of(job_id: object) -> Progress | None:
-    said, place = _try(lambda: client().mget([f"job:{job_id}", f"wait:{job_id}"]), [None, None])
+    nothing: list[Any] = [None, None]
+    said, place = _try(lambda: client().mget([f"job:{job_id}", f"wait:{job_id}"]), nothing)
     text = said or place
     return Progress(**json.loads(text)) if text else None
 
 
 def preview_of(job_id: object) -> bytes | None:
-    return _try(lambda: client().get(f"preview:{job_id}"), None)
+    picture: Any = _try(lambda: client().get(f"preview:{job_id}"), None)
+    return picture
 
 
 def flag_canceled(job_id: UUID) -> None:

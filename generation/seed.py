@@ -36,6 +36,6 @@ def _model_row(spec: catalog.ModelSpec) -> dict[str, Any]:
 def _add(model: type[CatalogueRow], rows: list[dict[str, Any]]) -> int:
     added = 0
     for position, row in enumerate(rows):
-        _, is_new = model.objects.get_or_create(slug=row["slug"], defaults={**row, "position": position})
+        _, is_new = model._default_manager.get_or_create(slug=row["slug"], defaults={**row, "position": position})
         added += is_new
     return added

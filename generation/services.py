@@ -1,6 +1,7 @@
 """What people may do with pictures. Pages, REST views, admin actions and commands all come here."""
 
 import secrets
+from typing import TypeVar
 from uuid import uuid4
 
 from django.conf import settings
@@ -17,11 +18,12 @@ from generation.errors import (
     RequestKeyReused,
     TooManyJobs,
 )
-from generation.models import Image, ImageModel, Job, Product, Style
+from generation.models import CatalogueRow, Image, ImageModel, Job, Product, Style
 from generation.params import SEED_MAX, Params, make, size_name
 from generation.prompts import Expansion, local
 
 REQUEST_KEY_CHARS_MAX = 80
+Row = TypeVar("Row", bound=CatalogueRow)
 
 
 def submit_job(*, team: Team, user: User, params: Params, request_key: str) -> Job:
@@ -145,8 +147,8 @@ def _job_of(team: Team, request_key: str, params: Params) -> Job | None:
     return job
 
 
-def _offered(rows: type, field: str, slug: str) -> ImageModel | Style | Product:
-    row = rows.objects.filter(slug=slug, is_active=True).first()
+def _offered(rows: type[Row], field: str, slug: str) -> Row:
+    row = rows._default_manager.filter(slug=slug, is_active=True).first()
     if row is None:
         raise InvalidParams({field: f"There is no {field} called {slug!r}."})
     return row

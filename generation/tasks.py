@@ -12,7 +12,6 @@ logger = structlog.get_logger(__name__)
 
 def ring() -> None:
     """Wake a GPU worker when the transaction commits. A dead broker costs seconds, not the request."""
-    # A lambda, not a partial: Django logs the __qualname__ of a robust hook that fails.
     transaction.on_commit(ring_now, robust=True)
 
 

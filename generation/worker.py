@@ -4,8 +4,11 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -18,6 +21,9 @@ from generation.models import Job
 from generation.post import Delivery, Poster, report_failure
 from generation.transitions import Failure
 from tenkaigen import alarms
+
+if TYPE_CHECKING:
+    import numpy as np
 
 logger = structlog.get_logger(__name__)
 
@@ -112,7 +118,7 @@ class Worker:
                 logger.exception("engine_failed")
                 self._fail(jobs, CRASHED)
 
-    def _hand_over(self, job: Job, pictures: list, device_ms: int) -> None:
+    def _hand_over(self, job: Job, pictures: "list[np.ndarray]", device_ms: int) -> None:
         transitions.note_device_done(job, device_ms=device_ms, model_revision=self._revisions.get(job.model, ""))
         events.publish(
             [job.id], events.Progress(job.status, "storing", job.num_inference_steps, job.num_inference_steps)
@@ -152,7 +158,7 @@ class Drawing:
         self._steps_before = 0
         self._told_at = 0.0
 
-    def run(self, hand_over) -> None:
+    def run(self, hand_over: "Callable[[Job, list[np.ndarray], int], None]") -> None:
         """Draw every picture; hand each job over as soon as its last one is there.
 
         Raises:
@@ -161,10 +167,11 @@ class Drawing:
         """
         if not self._engine.is_loaded(self._model):
             self._tell("loading", 0)
-        began, pictures = time.monotonic(), {job.id: [] for job in self._jobs}
+        began = time.monotonic()
+        pictures: dict[UUID, list[np.ndarray]] = {job.id: [] for job in self._jobs}
         requests = iter([(job, place) for job in self._jobs for place in range(job.count)])
         while chunk := list(islice(self._wanted(requests), self._cap)):
-            drawn = self._engine.generate(self._batch(chunk), lambda step, chunk=chunk: self._on_step(step, chunk))
+            drawn = self._engine.generate(self._batch(chunk), partial(self._on_step, chunk))
             self._steps_before += chunk[0][0].num_inference_steps
             for (job, _), pixels in zip(chunk, drawn, strict=True):
                 pictures[job.id].append(pixels)
@@ -189,7 +196,7 @@ class Drawing:
             ),
         )
 
-    def _on_step(self, step: Step, chunk: list[tuple[Job, int]]) -> None:
+    def _on_step(self, chunk: list[tuple[Job, int]], step: Step) -> None:
         self._leases.note_progress(self._jobs)
         now, is_last = time.monotonic(), step.done == step.total
         if now - self._told_at >= settings.PROGRESS_SECONDS or is_last:
@@ -202,7 +209,7 @@ class Drawing:
     def _tell(
         self, phase: str, steps_done: int, step: Step | None = None, chunk: list[tuple[Job, int]] | None = None
     ) -> None:
-        roughs = {}
+        roughs: dict[UUID, bytes] = {}
         if step and chunk:
             for (job, _), pixels in zip(chunk, step.preview(), strict=True):
                 roughs.setdefault(job.id, encode_rough(pixels))

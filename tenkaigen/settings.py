@@ -117,7 +117,7 @@ REDIS_OPTIONS = {
 }
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "tenkaigen.cache.ForgivingRedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "cache",
         "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
@@ -212,7 +212,8 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["tenkaigen.api.HasTeam"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["tenkaigen.api.SmallJSONParser"],
+    "DEFAULT_THROTTLE_CLASSES": ["tenkaigen.api.TeamThrottle"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "tenkaigen.api.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
@@ -230,6 +231,8 @@ SPECTACULAR_SETTINGS = {
 WELCOME_BONUS_CENTI = env.int("WELCOME_BONUS_CENTI", 10_000)  # hundredths of a credit
 IMAGE_LIFETIME_DAYS = env.int("IMAGE_LIFETIME_DAYS", 90)
 JOBS_PER_TEAM_MAX = env.int("JOBS_PER_TEAM_MAX", 20)  # unfinished jobs of one team
+API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", 120)  # of one team
+API_BODY_BYTES_MAX = 262_144
 QUEUE_LENGTH_MAX = env.int("QUEUE_LENGTH_MAX", 100_000)  # queued jobs of everybody
 JOB_ATTEMPTS_MAX = env.int("JOB_ATTEMPTS_MAX", 3)
 JOB_SECONDS_MAX = env.int("JOB_SECONDS_MAX", 900)  # a job that has run longer has hung
@@ -297,7 +300,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000  # bytes; no request of today is larger
 # --- Logging: one JSON object a line, with request and job ids, without prompts or secrets --------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
 LOG_FORMAT = env.str("LOG_FORMAT", "json")
-SHARED_PROCESSORS = [
+SHARED_PROCESSORS: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,

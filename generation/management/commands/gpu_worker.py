@@ -8,7 +8,6 @@ from generation import runtime
 from generation.engine import EngineError, catalog
 from tenkaigen.celery import app
 
-
 # One thread, one reserved message: the bell of this device. Without prefork there is no fork with CUDA.
 CELERY_ARGUMENTS = ["-Q", "gpu", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
 CELERY_ARGUMENTS += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
