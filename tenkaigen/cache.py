@@ -1,0 +1,69 @@
+"""The cache on Redis, for which a dead Redis is a miss: sessions, throttles and sign-in limits go on without it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+import structlog
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+
+logger = structlog.get_logger(__name__)
+# After a failure Redis is left alone for this long, so that a dead one does not cost a time-out per call.
+BREAK_SECONDS = 2.0
+
+
+class ForgivingClient(RedisCacheClient):
+    """Django's client; what it cannot ask it has never heard of, what it cannot write it forgets."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._broken_until = 0.0
+
+    def add(self, key: str, value: Any, timeout: int | None) -> bool:
+        return bool(self._try(lambda: super(ForgivingClient, self).add(key, value, timeout), True))
+
+    def get(self, key: str, default: Any) -> Any:
+        return self._try(lambda: super(ForgivingClient, self).get(key, default), default)
+
+    def set(self, key: str, value: Any, timeout: int | None) -> None:
+        self._try(lambda: super(ForgivingClient, self).set(key, value, timeout), None)
+
+    def touch(self, key: str, timeout: int | None) -> bool:
+        return bool(self._try(lambda: super(ForgivingClient, self).touch(key, timeout), False))
+
+    def delete(self, key: str) -> bool:
+        return bool(self._try(lambda: super(ForgivingClient, self).delete(key), False))
+
+    def get_many(self, keys: Any) -> dict[str, Any]:
+        return dict(self._try(lambda: super(ForgivingClient, self).get_many(keys), {}))
+
+    def has_key(self, key: str) -> bool:
+        return bool(self._try(lambda: super(ForgivingClient, self).has_key(key), False))
+
+    def incr(self, key: str, delta: int) -> int:
+        return int(self._try(lambda: super(ForgivingClient, self).incr(key, delta), delta))
+
+    def set_many(self, data: dict[str, Any], timeout: int | None) -> None:
+        self._try(lambda: super(ForgivingClient, self).set_many(data, timeout), None)
+
+    def delete_many(self, keys: Any) -> None:
+        self._try(lambda: super(ForgivingClient, self).delete_many(keys), None)
+
+    def _try(self, call: Callable[[], Any], otherwise: Any) -> Any:
+        if time.monotonic() < self._broken_until:
+            return otherwise
+        try:
+            return call()
+        except redis.RedisError as error:
+            self._broken_until = time.monotonic() + BREAK_SECONDS
+            logger.warning("cache_is_away", error=type(error).__name__)
+            return otherwise
+
+
+class ForgivingRedisCache(RedisCache):
+    """Name this as the cache's BACKEND."""
+
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = ForgivingClient
