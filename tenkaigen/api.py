@@ -1,30 +1,84 @@
-"""What the REST views of all apps share: who may ask, how a refusal reads, how lists page."""
+"""What the REST views of all apps share: who may ask, how often, how much, and how a refusal reads."""
 
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+from django.core.cache import cache
 from django.http import HttpRequest
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import JSONParser
 from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
-from rest_framework.views import exception_handler as drf_exception_handler
+from rest_framework.throttling import BaseThrottle
 
 from tenkaigen.errors import DomainError
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
+
+MINUTE_SECONDS = 60
+
+
+class BodyTooLarge(APIException):
+    status_code = 413
+    default_code = "too_large"
+
+    def __init__(self) -> None:
+        super().__init__(f"Send at most {settings.API_BODY_BYTES_MAX:,} bytes.")
 
 
 class HasTeam(BasePermission):
     """Let signed-in people and API keys in, each with exactly one team."""
 
-    def has_permission(self, request: HttpRequest, view: APIView) -> bool:
+    def has_permission(self, request: HttpRequest, view: "APIView") -> bool:
         return bool(request.user and request.user.is_authenticated and getattr(request, "team", None))
+
+
+class TeamThrottle(BaseThrottle):
+    """`API_REQUESTS_PER_MINUTE` for each team, counted per clock minute. Without Redis nothing is counted."""
+
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        team = getattr(request, "team", None)
+        if not team:
+            return True
+        key = f"throttle:{team.pk}:{int(time.time()) // MINUTE_SECONDS}"
+        cache.add(key, 0, 2 * MINUTE_SECONDS)
+        try:
+            return cache.incr(key) <= settings.API_REQUESTS_PER_MINUTE
+        except ValueError:  # the cache has just been emptied
+            return True
+
+    def wait(self) -> float:
+        return MINUTE_SECONDS - time.time() % MINUTE_SECONDS
+
+
+class SmallJSONParser(JSONParser):
+    """JSON of at most `API_BODY_BYTES_MAX`. Django's own limit does not reach bodies that are read as a stream."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        request = (parser_context or {}).get("request")
+        # WSGI servers end the stream after as many bytes as this header says, so it can be believed.
+        if request is not None and int(request.META.get("CONTENT_LENGTH") or 0) > settings.API_BODY_BYTES_MAX:
+            raise BodyTooLarge
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError:
+            raise ParseError("JSON parse error - nested too deeply.") from None
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Print every refusal as `{"code", "message"}`, with the fields that were wrong where there are any."""
     if isinstance(error, DomainError):
-        response = Response({"code": error.code, "message": str(error)}, status=error.http_status)
+        refusal = {"code": error.code, "message": str(error), "fields": getattr(error, "fields", None)}
+        response = Response({k: v for k, v in refusal.items() if v is not None}, status=error.http_status)
         if error.retry_after_seconds is not None:
             response["Retry-After"] = str(error.retry_after_seconds)
         return response
+    # Only now: DRF's views read the settings that name this module while they are being imported.
+    from rest_framework.views import exception_handler as drf_exception_handler
+
     response = drf_exception_handler(error, context)
     if response is not None:
         response.data = _refusal(response.status_code, response.data)
@@ -32,7 +86,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 
 def _refusal(status: int, data: Any) -> dict[str, Any]:
-    if status == 400 and isinstance(data, dict):
-        return {"code": "invalid", "message": "Some fields are not valid.", "fields": data}
+    if status == 400 and isinstance(data, dict) and "detail" not in data:
+        fields = {name: " ".join(map(str, messages)) for name, messages in data.items()}
+        whole = fields.pop("non_field_errors", "")
+        refusal = {"code": "invalid", "message": " ".join(filter(None, [whole, *fields.values()]))}
+        return {**refusal, "fields": fields} if fields else refusal
     detail = data.get("detail") if isinstance(data, dict) else data
     return {"code": getattr(detail, "code", "invalid"), "message": str(detail)}
