@@ -3,7 +3,7 @@
 from datetime import timedelta
 from hmac import compare_digest
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -29,10 +29,10 @@ def find_key(text: str) -> ApiKey | None:
     prefix, _, secret = rest.partition("_")
     if kind != "tk" or not secret:
         return None
-    key = ApiKey.objects.select_related("team", "user").filter(prefix=prefix, revoked_at=None).first()
+    in_team = Membership.objects.filter(user=OuterRef("user"), team=OuterRef("team"))
+    usable = ApiKey.objects.filter(Exists(in_team), prefix=prefix, revoked_at=None, user__is_active=True)
+    key = usable.select_related("team", "user").first()
     if key is None or not compare_digest(key.secret_sha256, hash_secret(secret)):
-        return None
-    if not key.user.is_active or not Membership.objects.filter(user=key.user, team=key.team).exists():
         return None
     _note_use(key)
     return key
@@ -41,4 +41,6 @@ def find_key(text: str) -> ApiKey | None:
 def _note_use(key: ApiKey) -> None:
     # Once a minute is enough to tell a used key from a forgotten one, and spares a write a request.
     before = timezone.now() - LAST_USED_EVERY
+    if key.last_used_at and key.last_used_at >= before:
+        return
     ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=before), pk=key.pk).update(last_used_at=Now())
