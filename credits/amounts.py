@@ -13,6 +13,12 @@ def show(amount_centi: int) -> str:
     return f"{sign}{whole:,}" + (f".{rest:02d}" if rest else "")
 
 
+def plain(amount_centi: int) -> str:
+    """`600` as `6.00`, for programs: always two places, never a separator."""
+    whole, rest = divmod(abs(amount_centi), CENTI)
+    return f"{'-' if amount_centi < 0 else ''}{whole}.{rest:02d}"
+
+
 def parse(text: str) -> int:
     """Hundredths of a credit from `12`, `12.5` or `12.50`.
 
