@@ -42,8 +42,7 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str) -> J
     if first := _job_of(team, request_key, params):
         return first
     model = _offered(ImageModel, "model", params.model)
-    expansion = expand_prompt(params)
-    _refuse_forbidden(params.prompt, expansion.prompt, expansion.negative_prompt)
+    expansion = parse_prompt(params)
     quote = queries.quote(params, model.complexity)
     job = _new_job(team, user, params, expansion)
     job.request_key, job.quote = request_key, quote.as_dict()
@@ -59,6 +58,18 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str) -> J
             return first
         raise
     return job
+
+
+def parse_prompt(params: Params) -> Expansion:
+    """What `submit_job` would draw for a request. Nothing is kept.
+
+    Raises:
+        InvalidParams: a style or product that is not offered.
+        PromptRefused: the policy forbids a prompt.
+    """
+    expansion = expand_prompt(params)
+    _refuse_forbidden(params.prompt, expansion.prompt, expansion.negative_prompt)
+    return expansion
 
 
 def expand_prompt(params: Params) -> Expansion:
