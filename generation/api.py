@@ -1,0 +1,223 @@
+"""The REST interface about pictures: parse, call one service, answer."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db.models import QuerySet
+from django.http import HttpResponseRedirect
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.views import APIView
+
+from generation import queries, services, storage
+from generation.models import Image, Job
+from generation.serializers import (
+    ExpansionSerializer,
+    JobListRequestSerializer,
+    JobPageSerializer,
+    JobRequestSerializer,
+    JobSerializer,
+    JobStatusSerializer,
+    PromptRequestSerializer,
+    RefusalSerializer,
+    StyleSerializer,
+)
+
+ASK_AGAIN_SECONDS = {Job.Status.QUEUED: 2, Job.Status.PROCESSING: 1}
+KEY = "Idempotency-Key"
+JOB_ID = OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
+REFUSED = OpenApiResponse(RefusalSerializer, description="Refused; `code` says why.")
+
+
+def refusals(*statuses: int) -> dict[int, OpenApiResponse]:
+    """For the schema: what a view may answer besides what everybody may."""
+    return dict.fromkeys((401, 429, *statuses), REFUSED)
+
+
+class GenerateView(APIView):
+    """Order pictures."""
+
+    @extend_schema(
+        operation_id="generate",
+        request=JobRequestSerializer,
+        responses={202: JobStatusSerializer, **refusals(400, 402, 413, 415, 422)},
+        parameters=[
+            OpenApiParameter(
+                KEY,
+                str,
+                OpenApiParameter.HEADER,
+                description=f"Of your own making, at most {services.REQUEST_KEY_CHARS_MAX} characters. "
+                "The same key and body again answer with the first job and charge nothing.",
+            )
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        serializer = JobRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        job = services.submit_job(
+            team=request.team, user=request.user, params=serializer.to_params(), request_key=_request_key(request)
+        )
+        response = _status(request, job, code=202)
+        response["Location"] = reverse("api:generation", args=[job.id], request=request)
+        return response
+
+
+class GenerationView(APIView):
+    """Watch a job: short, cheap, made for asking often."""
+
+    @extend_schema(
+        operation_id="generation",
+        parameters=[JOB_ID],
+        responses={200: JobStatusSerializer, **refusals(400, 404)},
+        description="While the job is open, `Retry-After` says when asking again is worth it.",
+    )
+    def get(self, request: Request, job_id: str) -> Response:
+        return _status(request, _job(request, job_id, queries.jobs_of(request.team).prefetch_related(None)))
+
+
+class JobListView(APIView):
+    """The team's jobs, newest first."""
+
+    @extend_schema(
+        operation_id="jobs",
+        parameters=[JobListRequestSerializer],
+        responses={200: JobPageSerializer, **refusals(400)},
+    )
+    def get(self, request: Request) -> Response:
+        serializer = JobListRequestSerializer(data=request.query_params.dict())
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        page = queries.job_page(request.team, asked.get("cursor"), status=asked.get("status", ""), size=asked["limit"])
+        return Response(JobPageSerializer(page, context={"request": request}).data)
+
+
+class JobView(APIView):
+    """One job in full."""
+
+    @extend_schema(operation_id="job", parameters=[JOB_ID], responses={200: JobSerializer, **refusals(400, 404)})
+    def get(self, request: Request, job_id: str) -> Response:
+        return Response(JobSerializer(_job(request, job_id), context={"request": request}).data)
+
+    @extend_schema(
+        operation_id="cancel",
+        parameters=[JOB_ID],
+        responses={200: JobSerializer, **refusals(400, 404, 409)},
+        description="Cancel an open job: its credits come back at once.",
+    )
+    def delete(self, request: Request, job_id: str) -> Response:
+        job = services.cancel_job(_job(request, job_id))
+        return Response(JobSerializer(job, context={"request": request}).data)
+
+
+class ParsePromptView(APIView):
+    """See what would be made of a prompt. Costs nothing and keeps nothing."""
+
+    @extend_schema(
+        operation_id="parse_prompt",
+        request=PromptRequestSerializer,
+        responses={200: ExpansionSerializer, **refusals(400, 413, 415, 422)},
+    )
+    def post(self, request: Request) -> Response:
+        serializer = PromptRequestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        params = serializer.to_params()
+        expansion = services.parse_prompt(params)
+        answer = {
+            "prompt": params.prompt,
+            "expanded_prompt": expansion.prompt,
+            "negative_prompt": expansion.negative_prompt,
+            "style": expansion.style,
+            "franchise": expansion.franchise,
+            "expander": expansion.expander,
+        }
+        return Response(ExpansionSerializer(answer).data)
+
+
+class StyleListView(APIView):
+    """The styles there are."""
+
+    @extend_schema(operation_id="styles", responses={200: StyleSerializer(many=True), **refusals()})
+    def get(self, request: Request) -> Response:
+        return Response(StyleSerializer(queries.styles(), many=True, context={"request": request}).data)
+
+
+class ImageView(APIView):
+    """A picture's file."""
+
+    @extend_schema(
+        operation_id="image",
+        parameters=[
+            OpenApiParameter("image_id", OpenApiTypes.UUID, OpenApiParameter.PATH),
+            OpenApiParameter("variant", str, OpenApiParameter.PATH, enum=list(storage.VARIANTS)),
+        ],
+        responses={302: OpenApiResponse(description="`Location` works for some minutes."), **refusals(400, 404)},
+    )
+    def get(self, request: Request, image_id: str, variant: str) -> HttpResponseRedirect:
+        image = _image(request, image_id)
+        if variant not in storage.VARIANTS:
+            raise NotFound(f"There is no variant {variant[:20]!r}. There are: {', '.join(storage.VARIANTS)}.")
+        return HttpResponseRedirect(request.build_absolute_uri(storage.short_lived_url(image, variant)))
+
+
+@extend_schema(exclude=True)
+class RootView(APIView):
+    """Where to read on."""
+
+    permission_classes = [AllowAny]
+
+    def get(self, request: Request) -> Response:
+        names = ("schema", "generate", "jobs", "parse_prompt", "styles")
+        return Response({name: reverse(f"api:{name}", request=request) for name in names})
+
+
+@extend_schema(exclude=True)
+class NotFoundView(APIView):
+    """An address below /api/v1/ that does not exist is told so in JSON, by any method."""
+
+    permission_classes = [AllowAny]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise NotFound("There is no such address. GET /api/v1/schema lists what there is.")
+
+
+def _status(request: Request, job: Job, code: int = 200) -> Response:
+    response = Response(JobStatusSerializer(job, context={"request": request}).data, status=code)
+    if not job.is_over:
+        response["Retry-After"] = str(ASK_AGAIN_SECONDS[Job.Status(job.status)])
+    return response
+
+
+def _job(request: Request, text: str, jobs: QuerySet[Job] | None = None) -> Job:
+    # A job of another team is as absent as one that never was.
+    jobs = queries.jobs_of(request.team) if jobs is None else jobs
+    job = jobs.filter(id=_uuid("job_id", text)).first()
+    if job is None:
+        raise NotFound("There is no such job.")
+    return job
+
+
+def _image(request: Request, text: str) -> Image:
+    image = queries.image_of(request.team, _uuid("image_id", text))
+    if image is None:
+        raise NotFound("There is no such image.")
+    return image
+
+
+def _uuid(name: str, text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ValidationError({name: ["This is not a UUID."]}) from None
+
+
+def _request_key(request: Request) -> str:
+    key = request.headers.get(KEY, "")
+    if len(key) > services.REQUEST_KEY_CHARS_MAX or not (key.isascii() and key.isprintable()):
+        limit = services.REQUEST_KEY_CHARS_MAX
+        raise ValidationError({KEY: [f"Use at most {limit} printable ASCII characters."]})
+    return key or uuid4().hex

@@ -1,0 +1,297 @@
+"""Requests and answers of the REST interface, field by field. The limits of a request stand in `params`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.templatetags.static import static
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.reverse import reverse
+
+from credits.amounts import plain
+from generation import events, queries, storage
+from generation.errors import InvalidParams
+from generation.models import Image, Job, Style
+from generation.params import COUNT_MAX, QUALITIES, SEED_MAX, SLUG_CHARS_MAX, Params, make, size_name
+
+JOBS_PAGE_MAX = 100
+UNKNOWN_FIELDS_SHOWN_MAX = 10
+
+
+# --- Requests: JSON types are taken as they are; `true` is not 1 and "3" is not 3 -----------------------------------
+class TextField(serializers.CharField):
+    """A string. Cleaning and length are the business of `params.make`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            **{"required": False, "allow_blank": True, "allow_null": True} | options, trim_whitespace=False
+        )
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class WholeNumberField(serializers.IntegerField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, allow_null=True, **options)
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return data
+
+
+class NumberField(serializers.FloatField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, allow_null=True, **options)
+
+    def to_internal_value(self, data: Any) -> float:
+        if type(data) not in (int, float):
+            self.fail("invalid")
+        return data  # not `float(data)`: that fails for a whole number of 400 digits, which `make` refuses in words
+
+
+class SwitchField(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class StrictSerializer(serializers.Serializer):
+    """Refuses fields that it does not know: a misspelt option must not be ignored in silence."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and (unknown := [name for name in data if name not in self.fields]):
+            shown = unknown[:UNKNOWN_FIELDS_SHOWN_MAX]
+            raise serializers.ValidationError({name[:60]: [f"There is no field {name[:60]!r}."] for name in shown})
+        return super().to_internal_value(data)
+
+
+class PromptRequestSerializer(StrictSerializer):
+    """Words, and what they are for."""
+
+    prompt = TextField(required=True, allow_null=False, help_text="At most 1,000 characters after tidying.")
+    style = TextField(max_length=SLUG_CHARS_MAX, help_text="A slug of GET /api/v1/styles.")
+    product = TextField(max_length=SLUG_CHARS_MAX)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            self._params = make(attrs)
+        except InvalidParams as error:
+            raise serializers.ValidationError({name: [text] for name, text in error.fields.items()}) from error
+        return attrs
+
+    def to_params(self) -> Params:
+        """The request. Call `is_valid` first."""
+        return self._params
+
+
+class JobRequestSerializer(PromptRequestSerializer):
+    """What to draw. Everything but the prompt may be left out; `null` means the same."""
+
+    negative_prompt = TextField(help_text="What to keep out. At most 500 characters.")
+    expanded_prompt = TextField(help_text="Your own edit of the expansion, at most 2,000 characters.")
+    expand = SwitchField(required=False, allow_null=True, help_text="false: draw the prompt as it is.")
+    model = TextField(max_length=SLUG_CHARS_MAX)
+    size = TextField(max_length=SLUG_CHARS_MAX, help_text="For example 512x384.")
+    quality = TextField(max_length=SLUG_CHARS_MAX, help_text=f"One of: {', '.join(QUALITIES)}.")
+    count = WholeNumberField(help_text=f"How many images, 1 to {COUNT_MAX}.")
+    seed = WholeNumberField(help_text=f"0 to {SEED_MAX}. The same seed and settings make the same picture.")
+    num_inference_steps = WholeNumberField(help_text="Within the model's range.")
+    guidance_scale = NumberField(help_text="Within the model's range.")
+
+
+class JobListRequestSerializer(StrictSerializer):
+    """A place in the list."""
+
+    cursor = serializers.CharField(required=False, max_length=200, help_text="`next_cursor` of the page before.")
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=JOBS_PAGE_MAX, default=24)
+    status = serializers.ChoiceField(choices=Job.Status.choices, required=False)
+
+
+# --- Answers --------------------------------------------------------------------------------------------------------
+@extend_schema_field({"type": "string", "pattern": r"^\d+\.\d\d$", "example": "6.00"})
+class CreditsField(serializers.Field):
+    """An amount of credits, as a decimal with two places in a string, so that no client makes a float of it."""
+
+    def to_representation(self, value: int) -> str:
+        return plain(value)
+
+
+class ImageSerializer(serializers.ModelSerializer):
+    """A picture. The links are stable and need the same credentials; they lead to short-lived ones."""
+
+    bytes = serializers.IntegerField(source="size_bytes")
+    url = serializers.SerializerMethodField()
+    preview_url = serializers.SerializerMethodField()
+    thumbnail_url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Image
+        fields = (
+            "id", "index", "seed", "width", "height", "bytes", "sha256", "url", "preview_url", "thumbnail_url",
+            "expires_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field(OpenApiTypes.URI)
+    def get_url(self, image: Image) -> str:
+        return self._link(image, "original")
+
+    @extend_schema_field(OpenApiTypes.URI)
+    def get_preview_url(self, image: Image) -> str:
+        return self._link(image, "preview")
+
+    @extend_schema_field(OpenApiTypes.URI)
+    def get_thumbnail_url(self, image: Image) -> str:
+        return self._link(image, "thumbnail")
+
+    def _link(self, image: Image, variant: str) -> str:
+        assert variant in storage.VARIANTS
+        return str(reverse("api:image", args=[image.pk, variant], request=self.context["request"]))
+
+
+class ProgressSerializer(serializers.Serializer):
+    """Where an open job is. Zero and empty: not known."""
+
+    phase = serializers.CharField(help_text="While processing: loading, drawing or storing.")
+    steps_done = serializers.IntegerField()
+    steps_total = serializers.IntegerField()
+    position = serializers.IntegerField(help_text="While queued: 1 is next.")
+    seconds_left = serializers.IntegerField(allow_null=True)
+    reason = serializers.CharField(help_text="While queued: why it waits, in words.")
+
+
+class FailureSerializer(serializers.Serializer):
+    """Why a job failed. It was not charged."""
+
+    code = serializers.CharField(source="failure_code")
+    message = serializers.CharField(source="failure")
+
+
+class JobStatusSerializer(serializers.ModelSerializer):
+    """A job in short."""
+
+    status = serializers.ChoiceField(choices=Job.Status.choices)
+    progress = serializers.SerializerMethodField()
+    failure = serializers.SerializerMethodField()
+    images = serializers.SerializerMethodField()
+    credits_quoted = CreditsField(source="quoted_centi")
+    credits_charged = CreditsField(source="charged_centi")
+
+    class Meta:
+        model = Job
+        fields = ("id", "status", "progress", "failure", "images", "credits_quoted", "credits_charged")
+        read_only_fields = fields
+
+    @extend_schema_field(ProgressSerializer(allow_null=True))
+    def get_progress(self, job: Job) -> dict[str, Any] | None:
+        progress = progress_of(job)
+        return dict(ProgressSerializer(progress).data) if progress else None
+
+    @extend_schema_field(FailureSerializer(allow_null=True))
+    def get_failure(self, job: Job) -> dict[str, Any] | None:
+        return dict(FailureSerializer(job).data) if job.status == Job.Status.FAILED else None
+
+    @extend_schema_field(ImageSerializer(many=True))
+    def get_images(self, job: Job) -> list[Any]:
+        if job.status != Job.Status.COMPLETED:
+            return []
+        return list(ImageSerializer(job.images.all(), many=True, context=self.context).data)
+
+
+class JobSerializer(JobStatusSerializer):
+    """Everything that a person may know about a job."""
+
+    progress = None  # type: ignore[assignment]  # of one job: GET /api/v1/generate/{id}
+    size = serializers.SerializerMethodField()
+    images_blocked = serializers.SerializerMethodField(help_text="Made, but stopped by the image check; not charged.")
+    credits_per_image = CreditsField(source="quote.unit_centi")
+    credits_returned = serializers.SerializerMethodField(help_text="null while the job is open.")
+
+    class Meta:
+        model = Job
+        fields = (
+            "id", "status", "failure", "images", "images_blocked",
+            "prompt", "expanded_prompt", "negative_prompt", "expander", "style", "franchise", "product",
+            "model", "model_revision", "size", "width", "height", "quality", "count", "seed",
+            "num_inference_steps", "guidance_scale",
+            "credits_per_image", "credits_quoted", "credits_charged", "credits_returned",
+            "created_at", "claimed_at", "finished_at", "device_ms", "processing_ms", "stored_bytes",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field(OpenApiTypes.STR)
+    def get_size(self, job: Job) -> str:
+        return size_name(job.width, job.height)
+
+    @extend_schema_field(OpenApiTypes.INT)
+    def get_images_blocked(self, job: Job) -> int:
+        return len(job.metadata.get("blocked", ()))
+
+    @extend_schema_field(CreditsField(allow_null=True))
+    def get_credits_returned(self, job: Job) -> str | None:
+        return plain(job.quoted_centi - job.charged_centi) if job.is_over else None
+
+
+class JobPageSerializer(serializers.Serializer):
+    """One page of jobs, newest first."""
+
+    items = JobSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class ExpansionSerializer(serializers.Serializer):
+    """What the engine would be given for a prompt."""
+
+    prompt = serializers.CharField(help_text="Your words, tidied.")
+    expanded_prompt = serializers.CharField()
+    negative_prompt = serializers.CharField()
+    style = serializers.CharField(help_text="The style you chose or named; may be empty.")
+    franchise = serializers.CharField()
+    expander = serializers.CharField()
+
+
+class StyleSerializer(serializers.ModelSerializer):
+    """A look to choose by its slug."""
+
+    preview_url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Style
+        fields = ("slug", "name", "description", "preview_url")
+        read_only_fields = fields
+
+    @extend_schema_field(OpenApiTypes.URI)
+    def get_preview_url(self, style: Style) -> str:
+        return str(self.context["request"].build_absolute_uri(static(f"styles/{style.slug}.webp")))
+
+
+class RefusalSerializer(serializers.Serializer):
+    """Every refusal of the interface."""
+
+    code = serializers.CharField(help_text="Stable, for programs.")
+    message = serializers.CharField(help_text="For people.")
+    fields_ = serializers.DictField(child=serializers.CharField(), required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        fields = super().get_fields()
+        fields["fields"] = fields.pop("fields_")  # the name is taken on serializers themselves
+        return fields
+
+
+def progress_of(job: Job) -> events.Progress | None:
+    """Where an open job is, from Redis; a queued one that Redis does not know is counted in PostgreSQL."""
+    if job.is_over:
+        return None
+    said = events.progress_of(job.id)
+    if said is not None and said.status == job.status:
+        return said
+    if job.status == Job.Status.QUEUED:
+        wait = queries.wait_of(job)
+        return events.Progress(job.status, position=wait.position, seconds_left=wait.seconds_left, reason=wait.reason)
+    return events.Progress(job.status)
