@@ -1,5 +1,8 @@
 """One process per device: loads its models, then draws what is queued. Listens on nothing."""
 
+import signal
+import sys
+
 from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -24,12 +27,14 @@ class Command(BaseCommand):
         names = [name.strip() for name in models.split(",") if name.strip()]
         if unknown := [name for name in names if name not in catalog.CATALOG]:
             raise CommandError(f"not in the catalogue: {', '.join(unknown)}. There are: {', '.join(catalog.CATALOG)}")
+        # Celery heeds SIGTERM only once it has started, and jobs are claimed before that.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
         try:
             worker = runtime.start(device, names)
         except EngineError as error:
             raise CommandError(str(error)) from error
-        worker_shutting_down.connect(lambda **kwargs: worker.ask_to_stop(), weak=False)
         try:
+            worker_shutting_down.connect(lambda **kwargs: worker.ask_to_stop(), weak=False)
             app.worker_main(["worker", "-n", f"gpu-{device}@%h", *CELERY_ARGUMENTS])
         finally:
             worker.stop()
