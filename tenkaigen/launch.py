@@ -217,8 +217,7 @@ class Launch:
         say(f"ready after {time.monotonic() - self.begun:.1f} s: {self.options.address}")
         account = self.options.var / "demo-account.txt"
         if self.options.is_all_embedded and account.exists():
-            for line in account.read_text().splitlines():
-                say(line)
+            say("sign in as " + ", password ".join(account.read_text().split()))
         say("Ctrl-C stops everything")
 
     def _program(self, name: str, *argv: str, is_service: bool = True) -> Program:
