@@ -1,10 +1,35 @@
 """Accounts for staff: look, and switch people on and off."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from accounts import services
 from accounts.models import ApiKey, Membership, Team, User
+from tenkaigen.admin import OneByOneAdmin, link_to
+
+
+class TeamsInline(admin.TabularInline):
+    """A person's teams, to get there."""
+
+    model = Membership
+    fields = readonly_fields = ("team_link", "role", "created_at")
+    extra = 0
+    can_delete = False
+    verbose_name_plural = "teams"
+
+    @admin.display(description="team")
+    def team_link(self, membership: Membership) -> str:
+        return link_to(membership.team)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        return super().get_queryset(request).select_related("team", "user")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 @admin.register(User)
@@ -22,6 +47,13 @@ class UserAdmin(DjangoUserAdmin):
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
 
+    def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
+        return [TeamsInline] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        obj.email = obj.email.lower()  # as a sign-up writes it, so that commands find it
+        super().save_model(request, obj, form, change)
+
 
 class MembershipInline(admin.TabularInline):
     model = Membership
@@ -32,26 +64,34 @@ class MembershipInline(admin.TabularInline):
 @admin.register(Team)
 class TeamAdmin(admin.ModelAdmin):
     list_display = ("name", "email", "created_at")
-    search_fields = ("name", "email", "=id")
-    readonly_fields = ("id", "created_at")
+    search_fields = ("name", "email")
+    readonly_fields = ("id", "wallet_link", "created_at")
     inlines = (MembershipInline,)
     show_full_result_count = False
+    ordering = ("-created_at",)
+
+    @admin.display(description="wallet")
+    def wallet_link(self, team: Team) -> str:
+        return link_to(getattr(team, "wallet", None), "Wallet")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # jobs and credits belong to it for ever
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):
-    list_display = ("name", "prefix", "team", "user", "created_at", "last_used_at", "revoked_at")
-    search_fields = ("name", "prefix", "team__name", "user__email")
+class ApiKeyAdmin(OneByOneAdmin):
+    list_display = ("name", "prefix", "team_link", "user", "created_at", "last_used_at", "revoked_at")
     list_select_related = ("team", "user")
+    search_fields = ("name", "prefix", "team__name", "user__email")
+    search_ids = ("id", "team_id")
+    ordering = ("-created_at",)
+    fields = ("name", "prefix", "team_link", "user", "created_at", "last_used_at", "revoked_at")
     actions = ("revoke",)
 
-    def has_add_permission(self, request) -> bool:
-        return False  # a key is shown once, to the person who makes it
+    @admin.display(description="team", ordering="team__name")
+    def team_link(self, key: ApiKey) -> str:
+        return link_to(key.team)
 
-    def has_change_permission(self, request, obj=None) -> bool:
-        return False
-
-    @admin.action(description="Revoke the selected keys", permissions=["view"])
-    def revoke(self, request, queryset) -> None:
-        revoked = sum(services.revoke_api_key(key) for key in queryset)
-        self.message_user(request, f"{revoked} keys revoked.")
+    @admin.action(description="Revoke the selected keys", permissions=["act"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        self.one_by_one(request, queryset.filter(revoked_at=None), services.revoke_api_key, "Revoked")

@@ -1,0 +1,197 @@
+"""Pictures for staff: look at jobs and images, try again, cancel, delete; edit what people can choose from."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
+from django.utils.html import format_html
+
+from credits.admin import credits_column
+from credits.models import Entry
+from generation import services, storage
+from generation.engine import catalog
+from generation.models import Image, ImageModel, Job, Product, Style
+from tenkaigen.admin import LookAdmin, OneByOneAdmin, link_to, link_to_list
+
+THUMBNAIL_PX = 64
+
+
+class ModelFilter(admin.SimpleListFilter):
+    """By model. The names come from the catalogue: asking the jobs for theirs would read all of them."""
+
+    title = parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(spec.name, spec.title) for spec in catalog.CATALOG.values()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        return queryset.filter(model=self.value()) if self.value() else queryset
+
+
+@admin.register(Job)
+class JobAdmin(OneByOneAdmin):
+    list_display = ("id", "status", "kind", "model", "count", "team_link", "user", "charged", "attempts", "created_at")
+    list_filter = ("status", "kind", ModelFilter, "created_at")
+    list_select_related = ("team", "user")
+    search_fields = ("user__email", "team__email", "team__name")
+    search_ids = ("id", "team_id")
+    search_help_text = "A job's or team's id, or part of an e-mail address or team name"
+    ordering = ("-created_at",)
+    actions = ("retry", "cancel")
+    fieldsets = (
+        (None, {"fields": ("status", "kind", "failure", "failure_code", "team_link", "user_link", "links")}),
+        ("Request", {"fields": (
+            "prompt", "expanded_prompt", "negative_prompt", "expander", "style", "franchise", "product", "model",
+            "model_revision", "width", "height", "quality", "count", "seed", "num_inference_steps", "guidance_scale",
+            "request_key",
+        )}),
+        ("Price", {"fields": ("quoted", "charged", "quote")}),
+        ("Course", {"fields": (
+            "priority", "attempts", "fence", "worker", "lease_until", "run_after", "created_at", "claimed_at",
+            "device_done_at", "finished_at", "device_ms", "processing_ms", "stored_bytes", "metadata",
+        )}),
+    )  # fmt: skip
+
+    charged = credits_column("charged_centi", "charged")
+    quoted = credits_column("quoted_centi", "quoted")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return tuple(name for _, options in self.fieldsets for name in options["fields"])
+
+    @admin.display(description="team", ordering="team__name")
+    def team_link(self, job: Job) -> str:
+        return link_to(job.team)
+
+    @admin.display(description="person")
+    def user_link(self, job: Job) -> str:
+        return link_to(job.user)
+
+    @admin.display
+    def links(self, job: Job) -> str:
+        entries = link_to_list(Entry, "Wallet entries", q=job.pk)
+        return format_html("{} {}", entries, link_to_list(Image, "Images", job__id__exact=job.pk))
+
+    @admin.action(description="Try the selected jobs again, as new jobs of the same people", permissions=["act"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        self.one_by_one(request, queryset.select_related("team", "user"), services.retry_job, "Tried again")
+
+    @admin.action(description="Cancel the selected jobs and give the credits back", permissions=["act"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        self.one_by_one(request, queryset, services.cancel_job, "Canceled")
+
+
+@admin.register(Image)
+class ImageAdmin(LookAdmin):
+    list_display = ("thumbnail", "id", "job_link", "team_link", "width", "height", "size_bytes", "created_at")
+    list_display_links = ("id",)
+    list_select_related = ("team", "job")
+    list_per_page = 50
+    search_fields = ("team__email", "team__name", "key")
+    search_ids = ("id", "job_id", "team_id")
+    search_help_text = "An image's, job's or team's id, or part of a team's name or e-mail address"
+    ordering = ("-created_at",)
+    fields = (
+        "preview", "job_link", "team_link", "index", "seed", "width", "height", "size_bytes", "sha256", "key",
+        "preview_key", "thumbnail_key", "created_at", "expires_at",
+    )  # fmt: skip
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("generation.delete_image"))
+
+    def delete_model(self, request: HttpRequest, obj: Image) -> None:
+        services.delete_image(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Image]) -> None:
+        for image in queryset:
+            services.delete_image(image)
+
+    def get_urls(self) -> list[Any]:
+        file = self.admin_site.admin_view(self.file)
+        return [path("<uuid:image_id>/file/<str:variant>", file, name="generation_image_file"), *super().get_urls()]
+
+    def file(self, request: HttpRequest, image_id: UUID, variant: str) -> HttpResponse:
+        """Lead staff to a picture of any team; the pages' own address shows it to its team only."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        image = Image.objects.filter(id=image_id).first()
+        if image is None or variant not in storage.VARIANTS:
+            raise Http404
+        return HttpResponseRedirect(storage.short_lived_url(image, variant))
+
+    @admin.display(description="picture")
+    def thumbnail(self, image: Image) -> str:
+        return _picture(image, "thumbnail", THUMBNAIL_PX)
+
+    @admin.display(description="picture")
+    def preview(self, image: Image) -> str:
+        return _picture(image, "preview", 4 * THUMBNAIL_PX)
+
+    @admin.display(description="job")
+    def job_link(self, image: Image) -> str:
+        return link_to(image.job, str(image.job_id)[:8])
+
+    @admin.display(description="team")
+    def team_link(self, image: Image) -> str:
+        return link_to(image.team)
+
+
+class CatalogueAdmin(admin.ModelAdmin):
+    """Rows that people choose from. Jobs name them by slug, so a slug stays, and a row is switched off, not deleted."""
+
+    list_display = ("name", "slug", "position", "is_active")
+    list_editable = ("position", "is_active")
+    search_fields = ("name", "slug")
+    show_full_result_count = False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("slug",) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class StyleForm(forms.ModelForm):
+    """Keeps a recipe from losing the person's words."""
+
+    def clean_recipe(self) -> str:
+        recipe = str(self.cleaned_data["recipe"])
+        if "{prompt}" not in recipe:
+            raise forms.ValidationError("Write {prompt} where the person's words belong.")
+        return recipe
+
+
+@admin.register(Style)
+class StyleAdmin(CatalogueAdmin):
+    form = StyleForm
+    fields = ("slug", "name", "description", "recipe", "negative_prompt", "keywords", "position", "is_active")
+
+
+@admin.register(Product)
+class ProductAdmin(CatalogueAdmin):
+    list_display = ("name", "slug", "ratio_width", "ratio_height", "side_px_min", "position", "is_active")
+    fields = ("slug", "name", "ratio_width", "ratio_height", "side_px_min", "recipe", "position", "is_active")
+
+
+@admin.register(ImageModel)
+class ImageModelAdmin(CatalogueAdmin):
+    list_display = ("name", "slug", "complexity", "position", "is_active")
+    fields = ("slug", "name", "description", "complexity", "position", "is_active")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # `seed_catalogue` adds what the engine's catalogue has; nothing else could be loaded
+
+
+def _picture(image: Image, variant: str, side_px_max: int) -> str:
+    scale = side_px_max / max(image.width, image.height)
+    return format_html(
+        '<img src="{}" alt="{}" width="{}" height="{}" loading="lazy">',
+        reverse("admin:generation_image_file", args=[image.pk, variant]),
+        image.job.prompt[:100],
+        round(image.width * scale),
+        round(image.height * scale),
+    )
