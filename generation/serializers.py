@@ -11,9 +11,10 @@ from rest_framework.reverse import reverse
 
 from credits.amounts import plain
 from generation import events, queries, storage
+from generation.engine import catalog
 from generation.errors import InvalidParams
 from generation.models import Image, Job, Style
-from generation.params import COUNT_MAX, QUALITIES, SEED_MAX, SLUG_CHARS_MAX, Params, make, size_name
+from generation.params import COUNT_MAX, MODEL_DEFAULT, QUALITIES, SEED_MAX, SLUG_CHARS_MAX, Params, make, size_name
 
 JOBS_PAGE_MAX = 100
 UNKNOWN_FIELDS_SHOWN_MAX = 10
@@ -79,6 +80,10 @@ class PromptRequestSerializer(StrictSerializer):
     product = TextField(max_length=SLUG_CHARS_MAX)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        # As on the page: without a size, the product's shape decides.
+        spec = catalog.CATALOG.get(attrs.get("model") or MODEL_DEFAULT)
+        if spec and not attrs.get("size"):
+            attrs["size"] = queries.size_for_product(spec, attrs.get("product") or "")
         try:
             self._params = make(attrs)
         except InvalidParams as error:
@@ -97,7 +102,7 @@ class JobRequestSerializer(PromptRequestSerializer):
     expanded_prompt = TextField(help_text="Your own edit of the expansion, at most 2,000 characters.")
     expand = SwitchField(required=False, allow_null=True, help_text="false: draw the prompt as it is.")
     model = TextField(max_length=SLUG_CHARS_MAX)
-    size = TextField(max_length=SLUG_CHARS_MAX, help_text="For example 512x384.")
+    size = TextField(max_length=SLUG_CHARS_MAX, help_text="For example 512x384. Left out: what suits the product.")
     quality = TextField(max_length=SLUG_CHARS_MAX, help_text=f"One of: {', '.join(QUALITIES)}.")
     count = WholeNumberField(help_text=f"How many images, 1 to {COUNT_MAX}.")
     seed = WholeNumberField(help_text=f"0 to {SEED_MAX}. The same seed and settings make the same picture.")
