@@ -214,7 +214,7 @@ class Launch:
 
     def _welcome(self) -> None:
         say = self.supervisor.say
-        say(f"ready after {time.monotonic() - self.begun:.1f} s: {self.options.address}")
+        say(f"TenkaiGen answers at {self.options.address} after {time.monotonic() - self.begun:.1f} s")
         account = self.options.var / "demo-account.txt"
         if self.options.is_all_embedded and account.exists():
             say("sign in as " + ", password ".join(account.read_text().split()))
