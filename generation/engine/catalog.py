@@ -16,7 +16,6 @@ from typing import Any
 Size = tuple[int, int]
 STARTER_WEIGHTS = Path(__file__).parent / "starter" / "weights"
 GIB = 2**30
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class UnknownModel(KeyError):
@@ -69,14 +68,14 @@ class ModelSpec:
     guidance_default: float
     guidance_max: float
     supports_negative_prompt: bool
-    batch_caps: Mapping[Size, int] = field(default_factory=lambda: NOTHING)
+    batch_caps: Mapping[Size, int] = field(default_factory=lambda: MappingProxyType({}))
 
     folder: Path | None = None
     variant: str | None = None  # "fp16": files are called *.fp16.safetensors
     scheduler: Scheduler | None = None  # None: the one beside the weights, which `models.lock` pins
     adapter: Adapter | None = None
     guidance_argument: str = "guidance_scale"
-    call_arguments: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    call_arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     image_classifier: str = ""  # "package.module:function", see `safety.classifier`
 
     def batch_cap(self, width: int, height: int) -> int:
@@ -103,7 +102,7 @@ _STARTER = ModelSpec(
     pipeline="StableDiffusionPipeline",
     dtype="float32",
     memory_bytes=GIB // 4,
-    tokens_max=40,
+    tokens_max=64,
     sizes=_STARTER_SIZES,
     default_size=(256, 256),
     steps_min=1,

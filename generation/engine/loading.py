@@ -147,7 +147,7 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _pipeline_class(spec: ModelSpec) -> type:
+def _pipeline_class(spec: ModelSpec) -> Any:
     with collector_paused():
         import diffusers
         import transformers

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from generation.engine import Batch, Canceled, EngineError, ImageRequest, OutOfMemory
-from generation.engine.diffusion import DiffusionEngine
+from generation.engine.diffusion import DiffusionEngine, to_pixels
 from tests.engine import tiny
 
 MODELS = [("tiny", 3.0), ("tiny-xl", 1.0)]
@@ -169,6 +169,12 @@ def test_numbers_that_are_no_picture_are_an_error_not_a_black_square(engine, mon
     monkeypatch.setattr(vae, "decode", half_broken)
     with pytest.raises(EngineError, match="request 2 of 2"):
         engine.generate(batch(CAT, BOAT), ignore)
+
+
+def test_bytes_are_the_nearest_to_the_numbers():
+    numbers = torch.tensor([0.0, 0.4, 0.6, 127.4, 127.6, 254.6, 255.0, 300.0, -9.0]) / 255
+    (pixels,) = to_pixels(numbers.reshape(1, 3, 1, 3))
+    assert pixels.transpose(2, 0, 1).flatten().tolist() == [0, 0, 1, 127, 128, 255, 255, 255, 0]
 
 
 @pytest.mark.parametrize(

@@ -37,25 +37,24 @@ def test_the_catalogue_tells_the_truth_about_the_tokens(engine):
 
 
 @pytest.mark.parametrize("size", SPEC.sizes, ids=str)
-def test_every_size_of_the_catalogue_gives_a_picture(engine, size):
-    (pixels,) = draw(engine, SUNSET, size=size, steps=2)
+def test_every_size_gives_a_picture_even_in_one_step(engine, size):
+    (pixels,) = draw(engine, SUNSET, size=size, steps=1)
     assert pixels.shape == (size[1], size[0], 3) and safety.check(pixels).ok
 
 
-@pytest.mark.parametrize("steps", [SPEC.steps_min, SPEC.steps_max])
-def test_the_fewest_and_the_most_steps_give_a_picture(engine, steps):
-    assert safety.check(draw(engine, SUNSET, steps=steps)[0]).ok
+def test_the_most_steps_give_a_picture(engine):
+    assert safety.check(draw(engine, SUNSET, steps=SPEC.steps_max)[0]).ok
 
 
 def test_a_picture_does_not_depend_on_its_batch(engine):
-    together = draw(engine, SUNSET, CAT, SUNSET)
-    for request, picture in zip((SUNSET, CAT), together, strict=False):
-        (alone,) = draw(engine, request)
+    together = draw(engine, SUNSET, CAT, steps=3)
+    for request, picture in zip((SUNSET, CAT), together, strict=True):
+        (alone,) = draw(engine, request, steps=3)
         assert np.abs(alone.astype(int) - picture.astype(int)).max() <= 1
 
 
 def test_the_same_seed_with_another_prompt_is_another_picture(engine):
-    one, other = draw(engine, SUNSET, ImageRequest(CAT.prompt, "", SUNSET.seed))
+    one, other = draw(engine, SUNSET, ImageRequest(CAT.prompt, "", SUNSET.seed), steps=4)
     assert np.abs(one.astype(int) - other.astype(int)).mean() > 5
 
 
@@ -70,12 +69,12 @@ def test_a_preview_in_the_middle_resembles_the_picture(engine):
 
 
 def test_canceling_leaves_the_next_picture_as_it_was(engine):
-    (before,) = draw(engine, CAT)
+    (before,) = draw(engine, CAT, steps=3)
 
     def cancel(step):
-        if step.done == 3:
+        if step.done == 2:
             raise Canceled
 
     with pytest.raises(Canceled):
         draw(engine, SUNSET, on_step=cancel)
-    assert np.array_equal(draw(engine, CAT)[0], before)
+    assert np.array_equal(draw(engine, CAT, steps=3)[0], before)
