@@ -1,0 +1,223 @@
+"""Every URL refuses strangers, and what belongs to another team is not there. A new route needs a row here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import URLResolver, get_resolver, reverse
+
+from accounts import services as account_services
+from accounts.models import ApiKey, Membership, User
+from generation import events, storage
+from generation.models import Image, Job
+from tests.factories import make_job, make_user, team_of
+from tests.pictures import deliver
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
+
+METHODS = ("get", "post", "put", "patch", "delete")
+PUBLIC = "anyone may ask"
+PAGE = "strangers are sent to the sign-in"
+TICKET = "as a page, or for the holder of a card's ticket; without either not there"
+API = "strangers are told 401 in JSON"
+ROUTES = {
+    "healthz": PUBLIC,
+    "readyz": PUBLIC,
+    "accounts:account": PAGE,
+    "accounts:create_key": PAGE,
+    "accounts:revoke_key": PAGE,
+    "api:root": PUBLIC,
+    "api:schema": PUBLIC,
+    "api:generate": API,
+    "api:generation": API,
+    "api:jobs": API,
+    "api:job": API,
+    "api:parse_prompt": API,
+    "api:styles": API,
+    "api:image": API,
+    "api:not_found": PUBLIC,
+    "generation:landing": PUBLIC,
+    "generation:start": PUBLIC,
+    "generation:studio": PAGE,
+    "generation:submit": PAGE,
+    "generation:quote": PAGE,
+    "generation:expand": PAGE,
+    "generation:model_settings": PAGE,
+    "generation:history": PAGE,
+    "generation:history_more": PAGE,
+    "generation:job": PAGE,
+    "generation:job_card": PAGE,
+    "generation:job_progress": PAGE,
+    "generation:preview": TICKET,
+    "generation:cancel": PAGE,
+    "generation:retry": PAGE,
+    "generation:gallery": PAGE,
+    "generation:gallery_more": PAGE,
+    "generation:image_delete": PAGE,
+    "generation:image": PAGE,
+    "generation:file": PUBLIC,  # by a link that is signed and runs out
+}
+ELSEWHERE = ("admin:", "account_")  # test_admin tries every admin page; the sign-in pages are allauth's own
+OBJECTS = ("job_id", "image_id", "key_id")
+
+
+def routes(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(name, names of its parts) of every URL pattern."""
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern, namespace + (f"{pattern.namespace}:" if pattern.namespace else ""))
+        else:
+            yield f"{namespace}{pattern.name}", tuple(pattern.pattern.converters)
+
+
+PARTS = {name: parts for name, parts in routes(get_resolver()) if not name.startswith(ELSEWHERE)}
+PRIVATE = [name for name in PARTS if ROUTES.get(name, PAGE) != PUBLIC]
+WITH_OBJECTS = [name for name in PRIVATE if set(PARTS[name]) & set(OBJECTS)]
+
+
+@dataclass
+class Owner:
+    """Somebody with one of everything."""
+
+    user: User
+    job: Job
+    image: Image
+    key: ApiKey
+    key_text: str
+
+    def address(self, name: str) -> str:
+        values = {
+            "job_id": self.job.pk,
+            "image_id": self.image.pk,
+            "key_id": self.key.pk,
+            "variant": "original",
+            "token": "forged",
+        }
+        return reverse(name, kwargs={part: values[part] for part in PARTS[name]})
+
+
+@pytest.fixture
+def owner() -> Owner:
+    user = make_user(credits=100)
+    (image,) = deliver(make_job(user))
+    key, text = account_services.create_api_key(team=team_of(user), user=user, name="theirs")
+    return Owner(user, make_job(user), image, key, text)
+
+
+def everything() -> list[Any]:
+    rows = [list(model.objects.order_by("pk").values()) for model in (Job, Image, ApiKey, Membership)]
+    for row in rows[2]:
+        del row["last_used_at"]
+    return rows
+
+
+def is_refused(answer: HttpResponse, guard: str) -> bool:
+    if guard == API:
+        return answer.status_code == 401 and answer.json()["code"] in ("not_authenticated", "authentication_failed")
+    to_sign_in = answer.status_code == 302 and answer["Location"].startswith(reverse("account_login"))
+    return to_sign_in or (guard == TICKET and answer.status_code in (404, 405))
+
+
+def test_every_route_has_a_row():
+    assert set(PARTS) == set(ROUTES)
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_strangers_are_refused(name, owner):
+    session_of_gone = Client()
+    session_of_gone.force_login(make_user(is_active=False))
+    before = everything()
+    for client in (Client(), session_of_gone, Client(headers={"Authorization": "Bearer tk_00000000_guess"})):
+        for method in METHODS:
+            answer = getattr(client, method)(owner.address(name))
+            assert is_refused(answer, ROUTES[name]), (method, answer.status_code)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", [name for name in PRIVATE if ROUTES[name] == API])
+@pytest.mark.parametrize("loss", ["revoked", "left the team", "switched off"])
+def test_a_lost_key_opens_nothing(name, loss, owner):
+    if loss == "revoked":
+        account_services.revoke_api_key(owner.key)
+    elif loss == "left the team":
+        Membership.objects.filter(user=owner.user).delete()
+    else:
+        User.objects.filter(pk=owner.user.pk).update(is_active=False)
+    client = Client(headers={"X-API-Key": owner.key_text})
+    for method in METHODS:
+        assert is_refused(getattr(client, method)(owner.address(name)), API)
+
+
+@pytest.mark.parametrize("name", [name for name in PRIVATE if ROUTES[name] != API])
+def test_a_key_opens_no_page(name, owner):
+    client = Client(headers={"X-API-Key": owner.key_text})
+    assert is_refused(client.get(owner.address(name)), ROUTES[name])
+
+
+@pytest.mark.parametrize("name", WITH_OBJECTS)
+def test_what_is_not_yours_is_not_there(name, owner):
+    other = make_user(credits=100)
+    boss = make_user(is_staff=True, is_superuser=True)
+    before = everything()
+    for user in (other, boss):
+        client = Client()
+        client.force_login(user)
+        answers = [getattr(client, method)(owner.address(name)).status_code for method in METHODS]
+        assert set(answers) <= {404, 405} and 404 in answers, dict(zip(METHODS, answers, strict=True))
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", WITH_OBJECTS)
+def test_it_is_there_for_its_owner(name, owner):
+    client = Client()
+    client.force_login(owner.user)
+    address = owner.address(name)
+    if name == "generation:preview":
+        events.publish([owner.job.pk], events.Progress("processing"), [b"rough"])
+        team = team_of(owner.user)
+        ticket = events.card_token(job_id=owner.job.pk, user_id=owner.user.pk, team_id=team.pk, status="processing")
+        address += f"?token={ticket}"
+    answers = {method: getattr(client, method)(address).status_code for method in ("get", "post")}
+    assert 404 not in answers.values()
+    assert [status for status in answers.values() if status < 400 or status == 409], answers
+
+
+def test_a_ticket_is_for_one_job(owner):
+    mine = make_job(make_user(credits=100))
+    events.publish([owner.job.pk], events.Progress("processing", phase="drawing"), [b"rough"])
+    ticket = events.card_token(job_id=mine.pk, user_id=mine.user_id, team_id=mine.team_id, status="processing")
+    client = Client()
+    client.force_login(mine.user)
+    for name in ("generation:job_progress", "generation:preview"):
+        assert client.get(f"{owner.address(name)}?token={ticket}").status_code == 404
+
+
+def test_a_signed_link_opens_one_file_for_a_while(owner, settings):
+    link = storage.short_lived_url(owner.image, "original")
+    assert Client().get(link).status_code == 200
+    assert Client().get(link[:-1] + ("A" if link[-1] != "A" else "B")).status_code == 404
+    settings.SIGNED_URL_SECONDS = -1
+    assert Client().get(link).status_code == 404
+
+
+def test_the_way_to_a_picture_by_key(owner):
+    client = Client(headers={"X-API-Key": owner.key_text})
+    answer = client.get(f"/api/v1/jobs/{owner.image.job_id}")
+    (image,) = answer.json()["images"]
+    for link in (image["url"], image["preview_url"], image["thumbnail_url"]):
+        redirect = client.get(link)
+        assert redirect.status_code == 302 and redirect["Cache-Control"] == "private, no-store"
+        picture = Client().get(redirect["Location"])
+        assert picture.status_code == 200 and b"".join(picture.streaming_content).startswith(b"\x89PNG")
+    assert client.get(reverse("api:image", args=[owner.image.pk, "key"])).status_code == 404
+
+
+def test_a_person_who_left_reads_nothing_more(owner):
+    client = Client()
+    client.force_login(owner.user)
+    assert client.get(owner.address("generation:job")).status_code == 200
+    Membership.objects.filter(user=owner.user).delete()
+    assert client.get(owner.address("generation:job")).status_code == 404
