@@ -83,7 +83,7 @@ SUITES: dict[str, tuple[int, int, bool]] = {
     "unit integration engine": (180, 2, True),
     "races": (60, 0, True),
     "properties": (120, 0, True),
-    "faults": (180, 0, False),
+    "faults": (240, 0, False),
     "browser": (180, 0, False),
 }
 
