@@ -7,6 +7,8 @@ from accounts.models import User
 from accounts.queries import team_of
 from tenkaigen.errors import DomainError
 
+NAME_CHARS_MAX = 80
+
 
 class Command(BaseCommand):
     help = "Make an API key for a person's team and print it. It is shown only this once."
@@ -20,6 +22,8 @@ class Command(BaseCommand):
         team = team_of(user) if user else None
         if user is None or team is None:
             raise CommandError(f"no user {email} with a team")
+        if not 0 < len(name) <= NAME_CHARS_MAX:
+            raise CommandError(f"--name must have 1 to {NAME_CHARS_MAX} characters")
         try:
             _, text = services.create_api_key(team=team, user=user, name=name)
         except DomainError as error:

@@ -9,6 +9,8 @@ from credits.amounts import parse, show
 from credits.queries import balance_of
 from tenkaigen.errors import DomainError
 
+TEXT_CHARS_MAX = 100
+
 
 class Command(BaseCommand):
     help = "Give credits to a person's team. Running it again with the same --reference changes nothing."
@@ -26,6 +28,9 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         if amount_centi <= 0:
             raise CommandError("amount must be more than 0")
+        for option, text in (("reference", reference), ("reason", reason)):
+            if not 0 < len(text) <= TEXT_CHARS_MAX:
+                raise CommandError(f"--{option} must have 1 to {TEXT_CHARS_MAX} characters")
         user = User.objects.filter(email=email.lower()).first()
         team = team_of(user) if user else None
         if team is None:
