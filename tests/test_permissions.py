@@ -50,7 +50,7 @@ ROUTES = {
     "generation:history_more": PAGE,
     "generation:job": PAGE,
     "generation:job_card": PAGE,
-    "generation:job_progress": PAGE,
+    "generation:job_progress": TICKET,
     "generation:preview": TICKET,
     "generation:cancel": PAGE,
     "generation:retry": PAGE,
