@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `build` does; here torch is imported before
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch

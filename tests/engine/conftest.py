@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a mistyped path must never turn into a look-up
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `build` does, but these tests import torch first
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The part of the engine that the web may import."""
 
+import os
 import subprocess
 import sys
 
@@ -25,6 +26,15 @@ def test_loading_a_model_imports_no_django(toys):
         "print('django' in sys.modules, 'celery' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False False\n"
+
+
+def test_building_an_engine_keeps_threads_from_spinning_and_respects_the_operator():
+    script = "import os, sys, generation.engine as e; e.build('cpu'); print(os.environ['OMP_WAIT_POLICY'])"
+    for said, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        environment |= {"OMP_WAIT_POLICY": said} if said else {}
+        run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+        assert run.stdout.strip() == expected
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda", "tpu", "cpu:1", "cuda:x"])
