@@ -5,6 +5,7 @@ Form and serializer take their limits from here and both end in `make`.
 
 import hashlib
 import json
+import math
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -113,6 +114,17 @@ def size_name(width: int, height: int) -> str:
     return f"{width}x{height}"
 
 
+def nearest_size(spec: catalog.ModelSpec, ratio_width: int, ratio_height: int) -> tuple[int, int]:
+    """The offered size whose shape is nearest to a ratio; among equals, the one nearest to the usual area."""
+    usual_area = math.prod(spec.default_size)
+
+    def distance(size: tuple[int, int]) -> tuple[float, float]:
+        shape = abs(math.log(size[0] / size[1]) - math.log(ratio_width / ratio_height))
+        return round(shape, 6), abs(math.log(math.prod(size) / usual_area))
+
+    return min(spec.sizes, key=distance)
+
+
 def _spec(given: Mapping[str, Any], errors: dict[str, str]) -> catalog.ModelSpec:
     name = given.get("model") or MODEL_DEFAULT
     if name in catalog.CATALOG:
@@ -148,5 +160,5 @@ def _size(given: Mapping[str, Any], spec: catalog.ModelSpec, errors: dict[str, s
 def _number(given: Mapping[str, Any], name: str, low: float, high: float, default: Any, errors: dict[str, str]) -> Any:
     value = given.get(name, default)
     if value is not None and not low <= value <= high:
-        errors[name] = f"Choose a number from {low:g} to {high:g}."
+        errors[name] = f"Choose a number from {low:,.10g} to {high:,.10g}."
     return value

@@ -12,10 +12,12 @@ from credits.pricing import Quote, quote_images
 from generation import events
 from generation.engine import catalog
 from generation.models import Image, ImageModel, Job, Product, Style
-from generation.params import Params
+from generation.params import Params, nearest_size, size_name
 from generation.prompts import StyleRecipe
 from tenkaigen.paging import Page, page
 
+OPEN = (Job.Status.QUEUED, Job.Status.PROCESSING)
+RECENT_JOBS = 12
 NEWEST_FIRST = Prefetch("images", Image.objects.order_by("index"))
 
 
@@ -59,6 +61,21 @@ def products() -> QuerySet[Product]:
 
 def models() -> QuerySet[ImageModel]:
     return ImageModel.objects.filter(is_active=True)
+
+
+def size_for_product(spec: catalog.ModelSpec, slug: str) -> str:
+    """The size a model should draw for a product; its usual size for none, and for one that is not offered."""
+    ratio = products().filter(slug=slug).values_list("ratio_width", "ratio_height").first() if slug else None
+    return size_name(*(nearest_size(spec, *ratio) if ratio else spec.default_size))
+
+
+def recent_jobs(team: Team, size: int = RECENT_JOBS) -> list[Job]:
+    """The newest jobs of a team, and every open one."""
+    jobs = jobs_of(team).order_by("-created_at", "-id")
+    newest = list(jobs[:size])
+    is_more_possible = len(newest) == size
+    older = jobs.filter(status__in=OPEN, created_at__lt=newest[-1].created_at) if is_more_possible else []
+    return [*newest, *older]
 
 
 def recipe_of(style: Style) -> StyleRecipe:

@@ -77,9 +77,14 @@ def files_of(image: Image) -> Keys:
     return Keys(image.key, image.preview_key, image.thumbnail_key)
 
 
-def short_lived_url(image: Image, variant: str) -> str:
-    """A link to one file of an image that works for `SIGNED_URL_SECONDS`. Raises KeyError: no such variant."""
-    return default_storage.url(getattr(image, VARIANTS[variant]))
+def short_lived_url(image: Image, variant: str, download_as: str = "") -> str:
+    """A link to one file of an image that works for `SIGNED_URL_SECONDS`; with a name, one that saves it as that.
+
+    Raises KeyError: no such variant.
+    """
+    parameters = {"ResponseContentDisposition": f'attachment; filename="{download_as}"'} if download_as else None
+    # Django's own type does not know the parameters; both of our back ends do.
+    return default_storage.url(getattr(image, VARIANTS[variant]), parameters=parameters)  # type: ignore[call-arg]
 
 
 def read(key: str) -> bytes:
@@ -106,14 +111,20 @@ class SignedFileSystemStorage(FileSystemStorage):
     def __init__(self, location: str | None = None) -> None:
         super().__init__(location=location, allow_overwrite=True, file_permissions_mode=0o600)
 
-    def url(self, name: str | None) -> str:
-        token = signing.TimestampSigner(salt=URL_SALT).sign_object(name)
+    def url(self, name: str | None, parameters: dict[str, str] | None = None) -> str:
+        """`parameters` as S3 takes them; only `ResponseContentDisposition` is known here."""
+        disposition = (parameters or {}).get("ResponseContentDisposition", "")
+        token = signing.TimestampSigner(salt=URL_SALT).sign_object([name, disposition])
         return reverse("generation:file", args=[token])
 
-    def name_in(self, token: str) -> str:
-        """The key a link is for. Raises signing.BadSignature: forged or older than `SIGNED_URL_SECONDS`."""
+    def read_link(self, token: str) -> tuple[str, str]:
+        """The key a link is for, and how the answer should say it is kept (Content-Disposition; may be empty).
+
+        Raises signing.BadSignature: forged or older than `SIGNED_URL_SECONDS`.
+        """
         signer = signing.TimestampSigner(salt=URL_SALT)
-        return str(signer.unsign_object(token, max_age=settings.SIGNED_URL_SECONDS))
+        name, disposition = signer.unsign_object(token, max_age=settings.SIGNED_URL_SECONDS)
+        return str(name), str(disposition)
 
     def _save(self, name: str, content: File) -> str:
         # Whole or not at all: a crash or a full disk must not leave half a picture under a good name.

@@ -1,6 +1,29 @@
-"""Pages about pictures."""
+"""Pages about pictures. Fragments have addresses of their own: no address is sometimes a page, sometimes a part."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from generation.views import images, jobs, landing, studio
 
 app_name = "generation"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", landing.landing, name="landing"),
+    path("start", landing.start, name="start"),
+    path("studio", studio.studio, name="studio"),
+    path("studio/submit", studio.submit, name="submit"),
+    path("studio/quote", studio.quote, name="quote"),
+    path("studio/expand", studio.expand, name="expand"),
+    path("studio/settings", studio.model_settings, name="model_settings"),
+    path("jobs", jobs.history, name="history"),
+    path("jobs/more", jobs.history_more, name="history_more"),
+    path("jobs/<uuid:job_id>", jobs.job, name="job"),
+    path("jobs/<uuid:job_id>/card", jobs.job_card, name="job_card"),
+    path("jobs/<uuid:job_id>/progress", jobs.job_progress, name="job_progress"),
+    path("jobs/<uuid:job_id>/preview", jobs.preview, name="preview"),
+    path("jobs/<uuid:job_id>/cancel", jobs.cancel, name="cancel"),
+    path("jobs/<uuid:job_id>/retry", jobs.retry, name="retry"),
+    path("gallery", images.gallery, name="gallery"),
+    path("gallery/more", images.gallery_more, name="gallery_more"),
+    path("images/<uuid:image_id>/delete", images.image_delete, name="image_delete"),
+    path("images/<uuid:image_id>/<slug:variant>", images.image, name="image"),
+    path("files/<str:token>", images.file, name="file"),
+]

@@ -3,6 +3,14 @@
 from django.conf import settings
 from django.http import HttpRequest
 
+THEMES = ("light", "dark")
+
 
 def site(request: HttpRequest) -> dict[str, object]:
-    return {"site_name": settings.SITE_NAME, "is_embedded": settings.EMBEDDED}
+    theme = request.COOKIES.get("theme", "")
+    return {
+        "site_name": settings.SITE_NAME,
+        "is_embedded": settings.EMBEDDED,
+        "theme": theme if theme in THEMES else "",
+        "welcome_bonus_centi": settings.WELCOME_BONUS_CENTI,
+    }

@@ -1,9 +1,19 @@
 """What the htmx answers of all apps share."""
 
+from collections.abc import Callable
+from functools import wraps
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django_htmx.http import reswap, retarget
+from django.shortcuts import render, resolve_url
+from django_htmx.http import HttpResponseClientRedirect, reswap, retarget
 from django_htmx.middleware import HtmxDetails
+
+from tenkaigen.errors import DomainError
+
+View = Callable[..., HttpResponse]
 
 
 class HtmxRequest(HttpRequest):
@@ -13,7 +23,28 @@ class HtmxRequest(HttpRequest):
     team: object
 
 
+def signed_in(view: View) -> View:
+    """Send strangers to the sign-in page, the whole page also when only a fragment was asked for."""
+
+    @wraps(view)
+    def guarded(request: HtmxRequest, *args: object, **kwargs: object) -> HttpResponse:
+        if request.user.is_authenticated:
+            return view(request, *args, **kwargs)
+        if request.htmx:
+            back = urlencode({"next": request.htmx.current_url_abs_path or resolve_url(settings.LOGIN_REDIRECT_URL)})
+            return HttpResponseClientRedirect(f"{resolve_url(settings.LOGIN_URL)}?{back}")
+        is_page = request.method in ("GET", "HEAD")
+        return redirect_to_login(request.get_full_path() if is_page else resolve_url(settings.LOGIN_REDIRECT_URL))
+
+    return guarded
+
+
 def form_again(request: HttpRequest, template: str, context: dict[str, object], status: int = 422) -> HttpResponse:
     """Answer a refused form with itself: the fragment replaces the form that was sent."""
     response = render(request, template, context, status=status)
     return reswap(retarget(response, "this"), "outerHTML")
+
+
+def page_status(error: DomainError) -> int:
+    """The status a page answers a refusal with. Browsers swap in 4xx answers only: a 5xx may be a proxy's own page."""
+    return error.http_status if error.http_status < 500 else 409

@@ -15,3 +15,7 @@ urlpatterns = [
     path("api/v1/", include("generation.api_urls")),
     path("", include("generation.urls")),
 ]
+
+handler403 = "tenkaigen.views.forbidden"
+handler404 = "tenkaigen.views.not_found"
+handler500 = "tenkaigen.views.server_error"

@@ -5,6 +5,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template import loader
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -20,7 +21,24 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form that was open too long, or came from elsewhere."""
-    return render(request, "403.html", {"reason": "This form is too old. Go back, reload the page and try again."}, status=403)
+    return render(
+        request, "403.html", {"reason": "This form is too old. Go back, reload the page and try again."}, status=403
+    )
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """No such page, or one of another team: a stranger cannot tell the two apart."""
+    return render(request, "404.html", status=404)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render(request, "403.html", {"reason": "This page is not for you."}, status=403)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Something broke. The page asks nothing of session or database: they may be what broke."""
+    text = loader.render_to_string("500.html", {"site_name": settings.SITE_NAME})
+    return HttpResponse(text, status=500)
 
 
 def _database() -> str:

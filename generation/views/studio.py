@@ -1,0 +1,112 @@
+"""The studio: compose a request, see what it costs, watch it become pictures."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from uuid import uuid4
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from credits.pricing import Quote
+from generation import queries, services
+from generation.cards import card_of, cards_of
+from generation.forms import GenerateForm, settings_only
+from generation.views.drafts import drop_draft, initial_of
+from tenkaigen.errors import DomainError
+from tenkaigen.htmx import HtmxRequest, form_again, page_status, signed_in
+
+
+@signed_in
+@require_GET
+def studio(request: HtmxRequest) -> HttpResponse:
+    form = GenerateForm(initial={"request_key": uuid4().hex, **initial_of(request, request.team)})
+    return _page(request, form)
+
+
+@signed_in
+@require_POST
+def submit(request: HtmxRequest) -> HttpResponse:
+    form = GenerateForm(request.POST)
+    if not form.is_valid():
+        return _refused(request, form, 422)
+    try:
+        job = services.submit_job(
+            team=request.team,
+            user=request.user,
+            params=form.to_params(),
+            request_key=form.cleaned_data["request_key"],
+        )
+    except DomainError as error:
+        form.refuse(error)
+        return _refused(request, form, page_status(error))
+    drop_draft(request)
+    if not request.htmx:
+        return redirect("generation:job", job.id)
+    context = {
+        "card": card_of(job, request.user),
+        "next_request_key": uuid4().hex,
+        "price": _price(request.POST),
+        "toast": "On its way.",
+    }
+    return render(request, "generation/_submitted.html", context, status=201)
+
+
+@signed_in
+@require_POST
+def quote(request: HtmxRequest) -> HttpResponse:
+    """What the request would cost with the settings as they are now."""
+    return render(request, "generation/_quote.html", {"price": _price(request.POST)})
+
+
+@signed_in
+@require_POST
+def expand(request: HtmxRequest) -> HttpResponse:
+    """What the model would read. A text the person has edited is kept until they ask for a new one."""
+    form = GenerateForm(request.POST)
+    if form.is_edited and "anew" not in request.POST:
+        return render(request, "generation/_expansion.html", {"form": form, "text": form["expanded_prompt"].value()})
+    if not form.is_valid():
+        return render(request, "generation/_expansion.html", {"form": form, "problem": form.first_error()}, status=422)
+    try:
+        made = services.parse_prompt(replace(form.to_params(), expand=True, expanded_prompt=""))
+    except DomainError as error:
+        context = {"form": form, "problem": str(error)}
+        return render(request, "generation/_expansion.html", context, status=page_status(error))
+    return render(request, "generation/_expansion.html", {"form": form, "text": made.prompt, "made": made})
+
+
+@signed_in
+@require_POST
+def model_settings(request: HtmxRequest) -> HttpResponse:
+    """The settings that another model offers; what it does not offer falls back to its defaults."""
+    form = GenerateForm(initial={"model": request.POST.get("model", ""), "quality": request.POST.get("quality", "")})
+    return render(request, "generation/_model_settings.html", {"form": form})
+
+
+def _page(request: HtmxRequest, form: GenerateForm, status: int = 200) -> HttpResponse:
+    jobs = queries.recent_jobs(request.team)
+    context = {**_composer(form), "cards": cards_of(jobs, request.user)}
+    return render(request, "generation/studio.html", context, status=status)
+
+
+def _refused(request: HtmxRequest, form: GenerateForm, status: int) -> HttpResponse:
+    if request.htmx:
+        return form_again(request, "generation/_composer.html", _composer(form), status)
+    return _page(request, form, status)
+
+
+def _composer(form: GenerateForm) -> dict[str, object]:
+    return {
+        "form": form,
+        "styles": list(queries.styles()),
+        "products": list(queries.products()),
+        "models": list(queries.models()),
+        "price": _price(form.data if form.is_bound else form.initial),
+    }
+
+
+def _price(values: Mapping[str, object]) -> Quote | None:
+    """What settings cost; None where they are not valid, and the form says why."""
+    form = settings_only(values)
+    return queries.quote(form.to_params()) if form.is_valid() else None

@@ -1,0 +1,99 @@
+"use strict";
+// The little that htmx and HTML do not do by themselves. No build step; every page works without this file.
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+function toast(words, kind) {
+  const line = document.createElement("p");
+  line.className = `toast toast--${kind}`;
+  line.textContent = words;
+  document.getElementById("toasts").append(line);
+}
+
+// Ctrl+Enter (or Cmd+Enter) in a prompt submits its form.
+document.addEventListener("keydown", (event) => {
+  const field = event.target;
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && field.matches?.("[data-submit-on]")) {
+    event.preventDefault();
+    field.form.requestSubmit();
+  }
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-theme-toggle], [data-copy]");
+  if (!button) return;
+  if (button.dataset.copy) {
+    await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
+    toast("Copied.", "success");
+    return;
+  }
+  const root = document.documentElement;
+  const systemIsDark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : systemIsDark;
+  root.dataset.theme = isDark ? "light" : "dark";
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `theme=${root.dataset.theme}; path=/; max-age=31536000; SameSite=Lax${secure}`;
+});
+
+// Toasts leave by themselves: the style sheet fades them, this removes them.
+document.addEventListener("animationend", (event) => {
+  if (event.animationName === "toast-leaves") event.target.remove();
+});
+
+// What htmx would ask with window.confirm is asked in our own dialog.
+document.addEventListener("htmx:confirm", (event) => {
+  if (!event.detail.question) return;
+  event.preventDefault();
+  const dialog = document.getElementById("confirm");
+  dialog.querySelector(".dialog__question").textContent = event.detail.question;
+  dialog.returnValue = "";
+  dialog.addEventListener("close", () => dialog.returnValue && event.detail.issueRequest(true), { once: true });
+  dialog.showModal();
+});
+
+// The next rough picture takes the place of the last one only when it is decoded, so that nothing flickers.
+function showRough(progress) {
+  const shown = document.getElementById(progress.id.replace("-progress", "-rough"));
+  if (!shown || !progress.dataset.rough) return;
+  const next = new Image();
+  next.id = shown.id;
+  next.className = shown.className;
+  next.alt = "";
+  next.src = progress.dataset.rough;
+  next.decode().then(
+    () => document.getElementById(shown.id)?.replaceWith(next),
+    () => {}, // it has gone: the picture itself is about to come
+  );
+}
+
+document.addEventListener("htmx:load", ({ target }) => {
+  if (target.matches?.("[data-rough]")) showRough(target);
+  target.querySelectorAll?.("[data-rough]").forEach(showRough);
+});
+
+// A new try begins without the last one's complaints.
+document.addEventListener("htmx:beforeRequest", ({ target }) => {
+  if (target.id !== "composer") return;
+  target.querySelectorAll(".error, .notice--wrong").forEach((element) => element.remove());
+  target.querySelectorAll(".field--wrong").forEach((element) => element.classList.remove("field--wrong"));
+  target.querySelectorAll("[aria-invalid]").forEach((element) => element.removeAttribute("aria-invalid"));
+});
+
+document.addEventListener("htmx:afterSettle", ({ target, detail }) => {
+  if (target.id === "composer") target.querySelector("[aria-invalid=true]")?.focus();
+  if (detail.target?.id === "feed" && detail.xhr?.status === 201) {
+    const behavior = calm.matches ? "auto" : "smooth";
+    detail.target.firstElementChild.scrollIntoView({ block: "nearest", behavior });
+  }
+});
+
+// Whoever clicked hears that it failed; a card that polls simply tries again.
+for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(name, ({ target, detail }) => {
+    if (target.matches?.("[data-poll]")) return;
+    const status = detail.xhr?.status;
+    if (status === 403) toast("This page is too old. Reload it and try again.", "error");
+    else if (status === 404) toast("That is no longer there.", "error");
+    else toast("That did not work. Try again in a moment.", "error");
+  });
+}
