@@ -4,7 +4,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 
-SECRET_KEY_LENGTH_MIN = 40
+SECRET_KEY_LENGTH_MIN = 50  # below that, Django warns, too
 
 
 @register(Tags.security)
