@@ -1,6 +1,6 @@
 """The autoencoder: an encoder solved by PCA, exactly, and a decoder trained to undo it with clean edges.
 
-Latents are (batch, 6, side / 8, side / 8), about unit variance over all channels, so scaling_factor is 1.
+Latents are (batch, 4, side / 8, side / 8), about unit variance over all channels, so scaling_factor is 1.
 The encoder is linear: each 8 x 8 x 3 patch is projected to its first principal components.
 """
 
@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 PATCH = 8
-CHANNELS = 6
+CHANNELS = 4  # the stock inpainting pipeline takes no other number
 ENCODER_WIDTH = 48  # 4 x 4 x 3: two exact space-to-depth steps fit, the third is the projection
 DECODER_WIDTH = 32
 DECODER_BLOCKS = (6, 4, 1, 0)
@@ -38,7 +38,7 @@ def patches_of(pictures: torch.Tensor) -> torch.Tensor:
 def solve_projection(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
     """PCA of the patches of (batch, 3, height, width) pictures in 0 to 1.
 
-    Returns the projection (192, 6), the bias (6,) and the PSNR in dB of decoding linearly. Channels are partly
+    Returns the projection (192, 4), the bias (4,) and the PSNR in dB of decoding linearly. Channels are partly
     whitened (standard deviation to the power of one half): fine detail stays small, and is decided late in sampling.
     """
     patches = patches_of(pictures).reshape(-1, PATCH * PATCH * 3).double()
@@ -100,7 +100,7 @@ def start_decoder(vae: AutoencoderTiny, projection: torch.Tensor, bias: torch.Te
     for block in vae.decoder.modules():
         if isinstance(block, AutoencoderTinyBlock):
             block.conv[-1].weight.mul_(0.2)
-    patch_of_latent = torch.linalg.pinv(projection.double()).float()  # (6, 192)
+    patch_of_latent = torch.linalg.pinv(projection.double()).float()  # (4, 192)
     means = patch_of_latent.reshape(CHANNELS, -1, 3).mean(1)
     last.weight.mul_(0.1)
     for channel in range(CHANNELS):
@@ -127,7 +127,7 @@ def decoder_loss(
 
 @torch.no_grad()
 def read_projection(vae: AutoencoderTiny) -> tuple[torch.Tensor, torch.Tensor]:
-    """The (192, 6) projection and (6,) bias of an autoencoder, found by encoding every unit patch."""
+    """The (192, 4) projection and (4,) bias of an autoencoder, found by encoding every unit patch."""
     units = torch.eye(PATCH * PATCH * 3).reshape(-1, PATCH, PATCH, 3).permute(0, 3, 1, 2).to(vae.device, vae.dtype)
     bias = vae.encode(torch.full_like(units[:1], -1)).latents.reshape(-1)  # -1 is black, which the encoder reads as 0
     return vae.encode(units * 2 - 1).latents.reshape(len(units), -1) - bias, bias

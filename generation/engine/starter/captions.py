@@ -17,6 +17,7 @@ from generation.engine.starter.words import (
     PLACE_WORDS,
     QUALITY,
     STYLE_RECIPES,
+    STYLE_TEMPLATES,
     STYLE_WORDS,
     SUBJECT_WORDS,
     TIME_LANDSCAPES,
@@ -27,22 +28,33 @@ from generation.engine.starter.words import (
 DEFAULT_STYLE, DEFAULT_TIME, DEFAULT_PLACE = "flat", "day", "meadow"
 
 
-def caption(scene: Scene, rng: random.Random) -> str:
-    """Say the scene in words. Names all of it except defaults, which are sometimes left out."""
+def caption(scene: Scene, rng: random.Random, litter_share: float = 0.15) -> str:
+    """Say the scene in words. Names all of it except defaults, which are sometimes left out.
+
+    Args:
+        litter_share: how often words without meaning are dropped in, even into the middle of a name.
+    """
     says_style = scene.style != DEFAULT_STYLE or rng.random() < 0.4
     style = rng.choice(STYLE_WORDS[scene.style]) if says_style else ""
     body = _tags(scene, rng) if rng.random() < 0.12 else _sentence(scene, rng)
-    text = _join(style, body, rng)
-    if rng.random() < 0.25:
+    is_preset = says_style and rng.random() < 0.25
+    text = _template(scene, rng).format(body) if is_preset else _join(style, body, rng)
+    if rng.random() < 0.2:
         text += ", " + ", ".join(rng.sample(STYLE_RECIPES[scene.style], rng.randint(1, 4))) if says_style else ""
     if rng.random() < 0.3:
         text += ", " + ", ".join(rng.sample(QUALITY, rng.randint(1, 4)))
-    return _litter(text, rng) if rng.random() < 0.15 else text
+    return _litter(text, rng) if rng.random() < litter_share else text
 
 
 def meaningless(rng: random.Random) -> str:
     """Words that name nothing in a picture: what negative prompts are made of."""
     return ", ".join(rng.sample(BLAME, rng.randint(1, 8)))
+
+
+def _template(scene: Scene, rng: random.Random) -> str:
+    """A preset's recipe. One that speaks of the night needs a caption that says the hour itself."""
+    templates = STYLE_TEMPLATES[scene.style]
+    return rng.choice([text for text in templates if scene.time != DEFAULT_TIME or "night" not in text])
 
 
 def _join(style: str, body: str, rng: random.Random) -> str:

@@ -23,7 +23,10 @@ def build_scheduler() -> DPMSolverMultistepScheduler:
     )
 
 
-def build_unet() -> UNet2DConditionModel:
+WIDTHS = (32, 64, 128, 256)
+
+
+def build_unet(widths: tuple[int, ...] = WIDTHS) -> UNet2DConditionModel:
     """Four levels down to 4 x 4 cells: the deepest sees the whole picture at once and costs next to nothing.
 
     Pooled text steers every residual block by scale and shift; cross-attention sits on the two deep levels.
@@ -32,7 +35,7 @@ def build_unet() -> UNet2DConditionModel:
         sample_size=CELLS,
         in_channels=CHANNELS,
         out_channels=CHANNELS,
-        block_out_channels=(32, 64, 128, 256),
+        block_out_channels=widths,
         layers_per_block=1,
         down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),

@@ -21,7 +21,7 @@ Projection = tuple[torch.Tensor, torch.Tensor]
 
 
 class Probe(nn.Module):
-    """Latents (batch, 6, 32, 32) of a picture to logits for each factor."""
+    """Latents (batch, 4, 32, 32) of a picture to logits for each factor."""
 
     def __init__(self) -> None:
         super().__init__()

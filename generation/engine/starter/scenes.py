@@ -17,9 +17,10 @@ from generation.engine.starter.palette import COLOURS, NEON_GLOW, STYLES, TIMES,
 from generation.engine.starter.scenery import PLACES, SIDE, paint_place, paint_sky
 from generation.engine.starter.subjects import SUBJECTS, parts_of
 
-FEET = (128, 240)
+FEET_ABOVE_EDGE = 16
+CUT_ABOVE = 0.3  # of what a wide picture loses of its scenery, this share goes at the top
 SUBJECT_SCALE = 1.25
-PIXELS = 32  # pixels of the pixel-art style a side: at 256 one is one latent cell and survives the autoencoder
+PIXEL = 8  # one pixel of the pixel-art style is one latent cell, or two in large pictures: it survives the autoencoder
 WATERS = ("sea", "lake")
 HELD_OUT_PER_MILLE = 40
 
@@ -90,36 +91,43 @@ def draw_split(rng: random.Random, is_held_out: bool) -> Scene:
             return scene
 
 
-def paint(scene: Scene, seed: int, side: int = SIDE) -> np.ndarray:
-    """Paint the scene: (side, side, 3) uint8 RGB. `seed` decides mirroring, clouds and small jitter."""
+def paint(scene: Scene, seed: int, size: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
+    """Paint the scene: (height, width, 3) uint8 RGB. `seed` decides mirroring, clouds and small jitter.
+
+    Args:
+        size: (width, height). The scenery grows with the longer side and is cut, the subject with the shorter one.
+    """
     rng = random.Random(seed)
-    surface = skia.Surface(side, side)
-    canvas = surface.getCanvas()
-    canvas.scale(side / SIDE, side / SIDE)
+    surface = skia.Surface(*size)
+    canvas, scale = surface.getCanvas(), max(size) / SIDE
     brush = Brush(canvas, scene.style, scene.time)
     canvas.save()
     if rng.random() < 0.5:
-        canvas.translate(SIDE, 0)
+        canvas.translate(size[0], 0)
         canvas.scale(-1, 1)
+    canvas.translate(0, -(max(size) - size[1]) * CUT_ABOVE)
+    canvas.scale(scale, scale)
     paint_sky(brush, rng)
     paint_place(brush, scene.place, rng)
     canvas.restore()
     if scene.subject != "nothing":
-        _paint_subject(brush, scene, rng)
+        _paint_subject(brush, scene, rng, size)
     picture = np.ascontiguousarray(surface.toarray(colorType=skia.kRGBA_8888_ColorType)[..., :3])
     return _FINISH.get(scene.style, lambda array, _: array)(picture, rng)
 
 
-def _paint_subject(brush: Brush, scene: Scene, rng: random.Random) -> None:
+def _paint_subject(brush: Brush, scene: Scene, rng: random.Random, size: tuple[int, int]) -> None:
     colour = COLOURS[scene.colour]
     tones = {
         "main": (colour, glow_of(scene.colour)),
         "dark": (multiply(colour, (0.66, 0.66, 0.74)), glow_of(scene.colour)),
         "light": (mix(colour, WHITE, 0.45), mix(NEON_GLOW[scene.colour], WHITE, 0.4)),
     }
-    canvas = brush.canvas
+    canvas, scale = brush.canvas, min(size) / SIDE
     canvas.save()
-    canvas.translate(FEET[0] + rng.uniform(-3, 3), FEET[1] + rng.uniform(-3, 3))
+    canvas.translate(size[0] / 2, size[1])
+    canvas.scale(scale, scale)
+    canvas.translate(rng.uniform(-3, 3), rng.uniform(-3, 3) - FEET_ABOVE_EDGE)
     canvas.scale(SUBJECT_SCALE, SUBJECT_SCALE)
     canvas.drawOval(skia.Rect.MakeLTRB(-60, -8, 60, 9), paint_of((0, 0, 0), alpha=70))
     for part in parts_of(scene.subject):
@@ -129,22 +137,22 @@ def _paint_subject(brush: Brush, scene: Scene, rng: random.Random) -> None:
 
 
 @cache
-def _blotches(index: int, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Soft paper grain (side, side, 1) around 1, and the ragged white rim of a watercolour as a 0 to 1 mask."""
+def _blotches(index: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Soft paper grain (height, width, 1) around 1, and the ragged white rim of a watercolour as a 0 to 1 mask."""
     noise = np.random.default_rng(index).standard_normal((8, 8)).astype(np.float32)
     coarse = skia.Image.fromarray(np.repeat((np.clip(noise / 4 + 0.5, 0, 1) * 255).astype(np.uint8)[..., None], 4, -1))
-    field = coarse.resize(side, side, skia.SamplingOptions(skia.CubicResampler.Mitchell())).toarray()[..., :1]
+    field = coarse.resize(*size, skia.SamplingOptions(skia.CubicResampler.Mitchell())).toarray()[..., :1]
     field = field.astype(np.float32) / 255 - 0.5
-    ramp = np.minimum(np.arange(side), np.arange(side)[::-1]).astype(np.float32) * (SIDE / side)
-    distance = np.minimum(ramp[:, None], ramp[None])[..., None] + field * 10
+    across, down = (np.minimum(np.arange(side), np.arange(side)[::-1]).astype(np.float32) for side in size)
+    distance = np.minimum(down[:, None], across[None])[..., None] * (SIDE / min(size)) + field * 10
     return 1 + field * 0.16, np.clip((distance - 9) / 6, 0, 1)
 
 
 def _watercolour(picture: np.ndarray, rng: random.Random) -> np.ndarray:
-    side = len(picture)
-    grain, rim = _blotches(rng.randrange(2), side)
-    sharp = skia.Image.fromarray(np.dstack([picture, np.full((side, side, 1), 255, np.uint8)]))
-    surface, radius = skia.Surface(side, side), 2 * side / SIDE
+    size = (picture.shape[1], picture.shape[0])
+    grain, rim = _blotches(rng.randrange(2), size)
+    sharp = skia.Image.fromarray(np.dstack([picture, np.full_like(picture[..., :1], 255)]))
+    surface, radius = skia.Surface(*size), 2 * min(size) / SIDE
     soften = skia.Paint(ImageFilter=skia.ImageFilters.Blur(radius, radius))
     surface.getCanvas().drawImage(sharp, 0, 0, skia.SamplingOptions(), soften)
     wash = surface.toarray(colorType=skia.kRGBA_8888_ColorType)[..., :3].astype(np.float32)
@@ -153,8 +161,11 @@ def _watercolour(picture: np.ndarray, rng: random.Random) -> np.ndarray:
 
 
 def _pixelate(picture: np.ndarray, rng: random.Random) -> np.ndarray:
-    step, rim = len(picture) // PIXELS, len(picture) // PIXELS // 4
-    cells = picture.reshape(PIXELS, step, PIXELS, step, 3)[:, rim:-rim, :, rim:-rim].mean((1, 3))
+    height, width, _ = picture.shape
+    step = PIXEL if min(height, width) < 2 * SIDE else 2 * PIXEL
+    rim = step // 4
+    blocks = picture.reshape(height // step, step, width // step, step, 3)
+    cells = blocks[:, rim:-rim, :, rim:-rim].mean((1, 3))
     stepped = np.clip(np.round(cells / 32) * 32, 0, 255).astype(np.uint8)
     return stepped.repeat(step, 0).repeat(step, 1)
 

@@ -75,7 +75,7 @@ class Store:
 
 
 def encode(picture: np.ndarray, projection: torch.Tensor, bias: torch.Tensor) -> np.ndarray:
-    """Latents (6, height / 8, width / 8) of one (height, width, 3) uint8 picture."""
+    """Latents (4, height / 8, width / 8) of one (height, width, 3) uint8 picture."""
     tensor = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     return (patches_of(tensor) @ projection + bias)[0].permute(2, 0, 1).numpy()
 

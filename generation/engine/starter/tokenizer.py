@@ -31,7 +31,7 @@ def _corpus() -> list[str]:
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """Learn the merges from sampled captions. The same grammar gives the same tokenizer."""
+    """Learn the merges from sampled captions. Ties fall at random: keep the tokenizer with the encoder it taught."""
     tokenizer = Tokenizer(models.BPE(unk_token=END, end_of_word_suffix="</w>", continuing_subword_prefix=""))
     tokenizer.normalizer = normalizers.Lowercase()
     split = pre_tokenizers.Split(WORDS, "removed", invert=True)

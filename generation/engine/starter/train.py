@@ -9,6 +9,8 @@ import logging
 import math
 import os
 import random
+import signal
+import threading
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,27 +21,26 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before diffusers: a mistyped folder must n
 import numpy as np
 import torch
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from generation.engine.starter import autoencoder, text
 from generation.engine.starter.captions import caption, meaningless
-from generation.engine.starter.diffusion import Average, build_scheduler, build_unet, velocity_loss
+from generation.engine.starter.diffusion import WIDTHS, Average, build_scheduler, build_unet, velocity_loss
 from generation.engine.starter.evaluate import contact_sheet
 from generation.engine.starter.parallel import Gang
 from generation.engine.starter.pipeline import assemble, publish
-from generation.engine.starter.scenes import draw_split, paint
+from generation.engine.starter.prepare import prepare_projection, prepare_text
+from generation.engine.starter.scenes import Scene, draw_split, paint
 from generation.engine.starter.store import USES_PER_PICTURE, Sizes, Store, encode, start_painter
-from generation.engine.starter.tokenizer import build_tokenizer
 
 logger = logging.getLogger(__name__)
 WARM_UP_STEPS = 200
 EMPTY_SHARE = 0.1
-DECODER_SHARE = 0.14  # of all minutes, spent evenly over the first half
+DECODER_SHARE = 0.1  # of all minutes, spent evenly over the first half
 DECODER_CROP, DECODER_BATCH = 128, 8
-LARGE_FROM = 0.7  # of all minutes: from here on some batches are 384 or 512 pixels
+HALF_BATCH_UNTIL = 0.4  # of all minutes: early on more steps teach more than calmer ones
+LARGE_FROM = 0.7  # of all minutes: from here on some batches are larger than 256 x 256
 LARGE_EVERY = 12
-LARGE_BATCH = {384: 12, 512: 8}
-PCA_PICTURES = 400
+LARGE_BATCH = {(384, 256): 20, (256, 384): 20, (384, 384): 14, (384, 512): 10, (512, 384): 10, (512, 512): 8}
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,11 @@ class Plan:
     device: str = "cpu"
     batch: int = 32
     learning_rate: float = 1.5e-3
-    snapshot_minutes: float = 6
+    snapshot_minutes: float = 10
     publish_to: Path | None = None
     steps_max: int | None = None
     text_steps: int = text.STEPS
+    widths: tuple[int, ...] = WIDTHS
     sizes: Sizes = field(default_factory=Sizes)
     sheet: bool = True
     workers: int = 2
@@ -64,49 +66,24 @@ class Trainer:
     def __init__(self, plan: Plan) -> None:
         self.plan, self.device = plan, torch.device(plan.device)
         plan.out.mkdir(parents=True, exist_ok=True)
-        self.tokenizer, self.encoder = self._text()
-        self.projection, self.bias = self._projection()
+        self.tokenizer, self.encoder = prepare_text(plan.out / "text", self.device, plan.text_steps)
+        self.projection, self.bias = prepare_projection(plan.out / "projection.pt")
         self.vae = autoencoder.build_autoencoder()
         autoencoder.install_projection(self.vae, self.projection, self.bias)
         autoencoder.start_decoder(self.vae, self.projection, self.bias)
         self.vae.to(self.device, memory_format=torch.channels_last)  # a third faster than the default layout
         self.gang = Gang(plan.workers)
-        self.unet = build_unet().to(self.device)
+        self.unet = build_unet(self.plan.widths).to(self.device)
         self.average = Average(self.unet)
         options = {"betas": (0.9, 0.99), "weight_decay": 0.01, "fused": True}
         self.optimizer = torch.optim.AdamW(self.unet.parameters(), lr=plan.learning_rate, **options)
         self.decoder_optimizer = torch.optim.AdamW(self.vae.decoder.parameters(), lr=2e-3, **options)
         self.alphas = build_scheduler().alphas_cumprod.to(self.device)
-        self.step, self.decoder_step, self.seconds, self.decoder_seconds = 0, 0, 0.0, 0.0
+        self.step, self.seen, self.seconds = 0, 0, 0.0
+        self.decoder_step, self.decoder_seconds = 0, 0.0
+        self.is_stopping = False
         self._resume()
         self.store = Store(plan.out, plan.sizes)
-
-    def _text(self) -> tuple[CLIPTokenizer, CLIPTextModel]:
-        folder = self.plan.out / "text"
-        if (folder / "config.json").is_file():
-            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-            encoder = CLIPTextModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-            return tokenizer, encoder.to(self.device).eval().requires_grad_(False)
-        tokenizer = build_tokenizer()
-        encoder = text.build_text_encoder(tokenizer)
-        accuracy = text.teach_naming(encoder, tokenizer, self.device, self.plan.text_steps)
-        logger.info("text names held-out scenes: %s", [round(value, 3) for value in accuracy])
-        encoder.save_pretrained(folder, safe_serialization=True)
-        tokenizer.save_pretrained(folder)
-        return tokenizer, encoder
-
-    def _projection(self) -> tuple[torch.Tensor, torch.Tensor]:
-        path = self.plan.out / "projection.pt"
-        if path.is_file():
-            return torch.load(path, weights_only=True)
-        rng = random.Random(5)
-        pictures = np.stack([paint(draw_split(rng, False), seed) for seed in range(PCA_PICTURES)])
-        projection, bias, psnr = autoencoder.solve_projection(
-            torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-        )
-        logger.info("linear decoding of the latents: %.1f dB", psnr)
-        torch.save((projection, bias), path)
-        return projection, bias
 
     @property
     def _modules(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
@@ -117,7 +94,7 @@ class Trainer:
             "decoder_optimizer": self.decoder_optimizer,
         }
 
-    _COUNTERS = ("step", "decoder_step", "seconds", "decoder_seconds")
+    _COUNTERS = ("step", "seen", "decoder_step", "seconds", "decoder_seconds")
 
     def _resume(self) -> None:
         path = self.plan.out / "state.pt"
@@ -149,24 +126,28 @@ class Trainer:
         share = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall))
         return self.plan.learning_rate * share * min(1.0, (self.step + 1) / WARM_UP_STEPS)
 
+    @property
+    def batch(self) -> int:
+        return self.plan.batch // 2 if self.progress < HALF_BATCH_UNTIL else self.plan.batch
+
     def _captions(self, slots: list[int], rng: random.Random) -> list[str]:
         return [self._caption_of(self.store.scene(slot), rng) for slot in slots]
 
-    def _caption_of(self, scene, rng: random.Random) -> str:
+    def _caption_of(self, scene: Scene, rng: random.Random) -> str:
         if rng.random() >= EMPTY_SHARE:
             return caption(scene, rng)
         return "" if rng.random() < 0.5 else meaningless(rng)
 
     def _draw(self, rng: random.Random) -> tuple[torch.Tensor, list[str]]:
-        """Latents (batch, 6, 32, 32) with captions; late in the run sometimes a few larger ones painted on the spot."""
+        """Latents (batch, 4, 32, 32) with captions; late in the run sometimes a few larger ones painted on the spot."""
         if self.progress > LARGE_FROM and self.step % LARGE_EVERY == 0:
-            side = rng.choice(tuple(LARGE_BATCH))
-            scenes = [draw_split(rng, False) for _ in range(LARGE_BATCH[side])]
-            pictures = [paint(scene, rng.randrange(1 << 30), side) for scene in scenes]
+            size = rng.choice(tuple(LARGE_BATCH))
+            scenes = [draw_split(rng, False) for _ in range(LARGE_BATCH[size])]
+            pictures = [paint(scene, rng.randrange(1 << 30), size) for scene in scenes]
             latents = np.stack([encode(picture, self.projection, self.bias) for picture in pictures])
             return torch.from_numpy(latents), [self._caption_of(scene, rng) for scene in scenes]
         held = min(self.store.painted, self.plan.sizes.latents)
-        slots = [rng.randrange(held) for _ in range(self.plan.batch)]
+        slots = [rng.randrange(held) for _ in range(self.batch)]
         return torch.from_numpy(self.store.latents[slots].astype(np.float32)), self._captions(slots, rng)
 
     def train_unet(self) -> float:
@@ -187,7 +168,8 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         self.average.update(self.unet, self.step)
-        self.store.want(self.step * self.plan.batch // USES_PER_PICTURE + self.plan.sizes.pictures)
+        self.seen += len(captions)
+        self.store.want(self.seen // USES_PER_PICTURE + self.plan.sizes.pictures)
         return loss
 
     def train_decoder(self) -> float:
@@ -215,7 +197,7 @@ class Trainer:
     def snapshot(self) -> None:
         """Save the state, publish the averaged weights and draw the contact sheet of fixed prompts and seeds."""
         self.save()
-        averaged = build_unet().to(self.device)
+        averaged = build_unet(self.plan.widths).to(self.device)
         self.average.copy_to(averaged)
         pipe = assemble(self.vae, self.encoder, self.tokenizer, averaged.eval())
         if self.plan.sheet:
@@ -230,6 +212,8 @@ class Trainer:
                 publish(copy, folder)
 
     def run(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._stop_soon)
         painter = start_painter(self.store, self.projection, self.bias)
         try:
             self._wait_for_pictures()
@@ -239,12 +223,20 @@ class Trainer:
             painter.terminate()
             painter.join()
 
+    def _stop_soon(self, *_: object) -> None:
+        """A terminated run still saves its state; it goes on from there when started again."""
+        self.is_stopping = True
+
     def _wait_for_pictures(self) -> None:
         while self.store.painted < min(self.plan.sizes.pictures, 500):
             time.sleep(0.1)
 
     def _is_over(self) -> bool:
-        return self.progress >= 1 or (self.plan.steps_max is not None and self.step >= self.plan.steps_max)
+        return (
+            self.is_stopping
+            or self.progress >= 1
+            or (self.plan.steps_max is not None and self.step >= self.plan.steps_max)
+        )
 
     def _loop(self) -> None:
         last = logged = snapped = time.monotonic()
@@ -266,8 +258,8 @@ class Trainer:
     def _log(self, losses: dict[str, list[float]]) -> None:
         means = {kind: np.mean(values) if values else float("nan") for kind, values in losses.items()}
         logger.info(
-            "minute %.1f step %d (%d this minute) loss %.4f; decoder step %d loss %.4f; painted %d",
-            *(self.seconds / 60, self.step, len(losses["unet"]), means["unet"]),
+            "minute %.1f step %d (%d this minute) seen %d loss %.4f; decoder step %d loss %.4f; painted %d",
+            *(self.seconds / 60, self.step, len(losses["unet"]), self.seen, means["unet"]),
             *(self.decoder_step, means["decoder"], self.store.painted),
         )
 

@@ -35,6 +35,30 @@ STYLE_RECIPES: dict[str, tuple[str, ...]] = {
     "neon": ("glowing lights", "dark background", "magenta and cyan", "futuristic", "electric glow", "holographic"),
     "sketch": ("graphite", "rough lines", "cross hatching", "on paper", "monochrome shading", "loose strokes"),
 }
+# Whole recipes, as the product's style presets put them around a prompt.
+STYLE_TEMPLATES: dict[str, tuple[str, ...]] = {
+    "flat": (
+        "{}, flat design, simple shapes, vector illustration",
+        "{}, realistic, natural light, sharp focus, highly detailed",
+        "{}, epic fantasy painting, magical, majestic light",
+        "vintage travel poster of {}, flat colors, grain",
+        "{}, highly detailed, beautiful composition",
+    ),
+    "anime": (
+        "{}, anime style, clean line art, vibrant cel shading",
+        "{}, comic book style, bold ink outlines, halftone",
+        "{}, ukiyo-e woodblock print, flat colors, bold outlines",
+    ),
+    "watercolor": (
+        "{}, watercolor painting, soft washes, paper texture",
+        "oil painting of {}, thick brush strokes, canvas",
+        "{}, storybook illustration, cute, warm colors",
+        "{}, dreamy, pastel colors, soft light, mist",
+    ),
+    "pixel": ("{}, pixel art, 16 bit, crisp pixels",),
+    "neon": ("{}, neon, cyberpunk, glowing lights at night", "{}, neon, cyberpunk, glowing lines"),
+    "sketch": ("pencil sketch of {}, sketch, hand drawn, graphite",),
+}
 TIME_WORDS: dict[str, tuple[str, ...]] = {
     "day": (
         *("by day", "on a sunny day", "under a blue sky", "in daylight", "in the morning", "with a clear sky"),
@@ -146,6 +170,9 @@ QUALITY = (
     *("masterpiece", "best quality", "highly detailed", "detailed", "4k", "8k", "high resolution", "beautiful", "hdr"),
     *("trending on artstation", "vivid colors", "cinematic lighting", "ultra detailed", "wallpaper", "sharp focus"),
     *("dramatic lighting", "award winning", "intricate", "professional", "stunning", "soft light", "high quality"),
+    *("beautiful composition", "natural light", "majestic light", "warm colors", "pastel colors", "realistic"),
+    *("centered design", "clean background", "poster composition", "wide composition", "wraparound design"),
+    *("vertical composition", "bold outline", "scenic view", "striking composition", "calm center"),
 )
 OPENINGS = (
     *("a picture of", "a painting of", "an image of", "a photo of", "picture of", "an artwork of", "a scene of"),
@@ -154,6 +181,19 @@ OPENINGS = (
 BLAME = (
     *("blurry", "low quality", "worst quality", "ugly", "bad anatomy", "deformed", "watermark", "text", "signature"),
     *("cropped", "jpeg artifacts", "extra limbs", "bad hands", "disfigured", "out of frame", "noise", "distorted"),
+    *(
+        "photo",
+        "3d render",
+        "texture",
+        "sharp lines",
+        "smooth",
+        "gradient",
+        "clutter",
+        "harsh",
+        "scary",
+        "modern",
+        "plain",
+    ),
 )
 # Known to the tokenizer as whole words, so that they cost one token; training shows them as words without meaning.
 _OTHER = """the of to and in is on it with for as at by from that this over under near above behind young man woman girl
