@@ -156,6 +156,11 @@ class Job(models.Model):
         return self.status not in (self.Status.QUEUED, self.Status.PROCESSING)
 
     @property
+    def expansion_note(self) -> str:
+        """Why the prompt was expanded by us although Gemini was asked; mostly empty."""
+        return str(self.metadata.get("expansion_note", ""))
+
+    @property
     def quoted_centi(self) -> int:
         return int(self.quote["unit_centi"]) * int(self.quote["count"])
 
@@ -190,3 +195,32 @@ class Image(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class ExpansionUse(models.Model):
+    """What a team took of Gemini on one day (UTC), against its share."""
+
+    team = models.ForeignKey(Team, models.CASCADE, related_name="expansion_uses")
+    day = models.DateField()
+    calls = models.PositiveIntegerField(default=0)
+    tokens = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day", "team"], name="expansion_use_once_per_day_and_team")]
+
+    def __str__(self) -> str:
+        return f"{self.tokens} tokens of {self.team_id} on {self.day}"
+
+
+class DayCount(models.Model):
+    """How often something happened on one day (UTC). Counts only: nothing here leads to a person."""
+
+    day = models.DateField()
+    name = models.CharField(max_length=40)
+    count = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day", "name"], name="day_count_once_per_day_and_name")]
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.name} on {self.day}"

@@ -1,14 +1,15 @@
 """What people may do with pictures. Pages, REST views, admin actions and commands all come here."""
 
 import secrets
+from dataclasses import replace
 from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.models import Team, User
-from generation import events, policy, queries, storage, tasks, transitions
+from generation import events, expansion, policy, queries, storage, tasks, transitions
 from generation.errors import (
     InvalidParams,
     JobIsOver,
@@ -42,16 +43,19 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str) -> J
     if first := _job_of(team, request_key, params):
         return first
     model = _offered(ImageModel, "model", params.model)
-    expansion = parse_prompt(params)
+    words, may_improve = _words_for_now(params)
     quote = queries.quote(params, model.complexity)
-    job = _new_job(team, user, params, expansion)
+    job = _new_job(team, user, params, words)
     job.request_key, job.quote = request_key, quote.as_dict()
     try:
         with transaction.atomic():
-            transitions.submit(job, quote)
+            transitions.submit(job, quote, wait_seconds=settings.EXPANSION_WAIT_SECONDS if may_improve else 0)
             # Reserving locked the wallet, so no other submit of this team is counting right now.
             _refuse_crowds(team)
-            tasks.ring()
+            if may_improve:
+                tasks.expand_later(job.id)  # it rings when the words are there
+            else:
+                tasks.ring()
     except IntegrityError:
         # Another request with this key was a moment earlier.
         if first := _job_of(team, request_key, params):
@@ -60,16 +64,44 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str) -> J
     return job
 
 
+def suggest_prompt(*, team: Team, params: Params) -> Expansion:
+    """What would be drawn for a request: Gemini's words where this server has it. Takes up to `GEMINI_SECONDS_MAX`.
+
+    When Gemini fails it is our own expansion, and its `note` says why.
+
+    Raises:
+        As `parse_prompt`.
+    """
+    made = parse_prompt(params)
+    return expansion.ask(team.pk, params, made) if _is_improvable(made) else made
+
+
+def improve_job(job_id: UUID) -> bool:
+    """Give a waiting job Gemini's words, or at least end its wait. Whether it still waited."""
+    job = transitions.awaiting_words().filter(id=job_id).first()
+    if job is None:
+        return False
+    params = replace(params_of(job), expanded_prompt="")
+    made = expand_prompt(replace(params, negative_prompt=""))
+    if job.negative_prompt == made.negative_prompt:  # nobody asked for it: Gemini may write another
+        params = replace(params, negative_prompt="")
+    made = replace(made, negative_prompt=job.negative_prompt)
+    has_waited = transitions.rewrite(job, expansion.ask(job.team_id, params, made))
+    if has_waited:
+        tasks.ring()
+    return has_waited
+
+
 def parse_prompt(params: Params) -> Expansion:
-    """What `submit_job` would draw for a request. Nothing is kept.
+    """What our own expansion makes of a request, without delay. Nothing is kept.
 
     Raises:
         InvalidParams: a style or product that is not offered.
         PromptRefused: the policy forbids a prompt.
     """
-    expansion = expand_prompt(params)
-    _refuse_forbidden(params.prompt, expansion.prompt, expansion.negative_prompt)
-    return expansion
+    made = expand_prompt(params)
+    _refuse_forbidden(params.prompt, made.prompt, made.negative_prompt)
+    return made
 
 
 def expand_prompt(params: Params) -> Expansion:
@@ -151,6 +183,19 @@ def delete_image(image: Image) -> None:
     transaction.on_commit(storage.with_clean_up(keys), robust=True)
 
 
+def _words_for_now(params: Params) -> tuple[Expansion, bool]:
+    """The best words that are there without asking anybody, and whether Gemini may find better ones."""
+    made = parse_prompt(params)
+    if not _is_improvable(made):
+        return made, False
+    remembered = expansion.known(params, made)
+    return remembered or made, remembered is None and not expansion.is_resting()
+
+
+def _is_improvable(made: Expansion) -> bool:
+    return expansion.is_on() and made.expander == "local"
+
+
 def _job_of(team: Team, request_key: str, params: Params) -> Job | None:
     job = Job.objects.filter(team=team, request_key=request_key).first()
     if job and job.request_fingerprint != params.fingerprint():
@@ -181,18 +226,18 @@ def _refuse_crowds(team: Team) -> None:
         raise QueueFull("The queue is full. Try again in a minute.")
 
 
-def _new_job(team: Team, user: User, params: Params, expansion: Expansion) -> Job:
+def _new_job(team: Team, user: User, params: Params, words: Expansion) -> Job:
     return Job(
         id=uuid4(),
         team=team,
         user=user,
         request_fingerprint=params.fingerprint(),
         prompt=params.prompt,
-        expanded_prompt=expansion.prompt,
-        negative_prompt=expansion.negative_prompt,
-        expander=expansion.expander,
-        style=expansion.style,
-        franchise=expansion.franchise,
+        expanded_prompt=words.prompt,
+        negative_prompt=words.negative_prompt,
+        expander=words.expander,
+        style=words.style,
+        franchise=words.franchise,
         product=params.product,
         model=params.model,
         width=params.width,

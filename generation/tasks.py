@@ -3,6 +3,8 @@
 The worker is imported inside: the web enqueues these tasks and must never import the engine's libraries.
 """
 
+from uuid import UUID
+
 import structlog
 from celery import shared_task
 from django.db import transaction
@@ -26,6 +28,19 @@ def drain() -> None:
     from generation import runtime
 
     runtime.drain()
+
+
+def expand_later(job_id: UUID) -> None:
+    """Ask Gemini for a job's words when the transaction commits. A lost message means our own expansion."""
+    transaction.on_commit(lambda: expand.apply_async([str(job_id)], retry=False, ignore_result=True), robust=True)
+
+
+@shared_task(name="generation.expand")
+def expand(job_id: str) -> None:
+    """Let Gemini write the words of a waiting job. Delivering the message twice asks once."""
+    from generation import services
+
+    services.improve_job(UUID(job_id))
 
 
 @shared_task(name="generation.sweep")

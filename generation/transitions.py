@@ -1,4 +1,5 @@
-"""Every change of a job's status: submit, claim, finish, fail, requeue, release, cancel. No other module makes one.
+"""Every change of a job's status, and of a waiting job's words: submit, rewrite, claim, finish, fail, requeue, release,
+cancel. No other module makes one.
 
 Each is a conditional UPDATE that says whether it won. `fence` stands in the WHERE of everything a worker writes: it
 rises at every claim and every release, so a worker that lost its lease matches nothing. `attempts` only counts.
@@ -19,6 +20,7 @@ from django.db.models.functions import Cast, Extract, Now
 from credits import ledger
 from credits.pricing import Quote
 from generation.models import Image, Job
+from generation.prompts import Expansion
 
 Status = Job.Status
 OPEN = (Status.QUEUED, Status.PROCESSING)
@@ -37,15 +39,43 @@ class Failure:
 LOST_TOO_OFTEN = Failure("worker_lost", "The picture could not be made: its worker stopped three times.", False)
 
 
-def submit(job: Job, quote: Quote) -> None:
+def submit(job: Job, quote: Quote, *, wait_seconds: float = 0) -> None:
     """Make the job row, then set its price aside. The caller's transaction holds both.
+
+    Nobody claims the job for `wait_seconds`, unless `rewrite` ends the wait.
 
     Raises:
         InsufficientCredits, WalletFrozen, Busy: as `ledger.reserve`.
         IntegrityError: the team has used this request key.
     """
+    if wait_seconds:
+        job.run_after = Now() + timedelta(seconds=wait_seconds)
     job.save(force_insert=True)
+    if wait_seconds:
+        job.refresh_from_db(fields=["run_after"])
     ledger.reserve(team_id=job.team_id, quote=quote, reference=str(job.id))
+
+
+def rewrite(job: Job, expansion: Expansion) -> bool:
+    """Give a job that waits for its first claim other words and end its wait. Whether it still waited for them."""
+    note = {"expansion_note": expansion.note} if expansion.note else {}
+    waiting = awaiting_words().filter(id=job.id)
+    return bool(
+        waiting.update(
+            expanded_prompt=expansion.prompt,
+            negative_prompt=expansion.negative_prompt,
+            style=expansion.style,
+            franchise=expansion.franchise,
+            expander=expansion.expander,
+            metadata={**job.metadata, **note},
+            run_after=Now(),
+        )
+    )
+
+
+def awaiting_words() -> QuerySet[Job]:
+    """Jobs that were submitted with our own expansion and a wait for a better one."""
+    return Job.objects.filter(status=Status.QUEUED, fence=0, expander="local", run_after__gt=Now())
 
 
 @transaction.atomic

@@ -265,6 +265,16 @@ CELERY_BEAT_SCHEDULE = {
 # --- Security headers -----------------------------------------------------------------------------------------------
 IMAGE_ORIGINS = env.list("IMAGE_ORIGINS", default=[])  # bucket or CDN origins that pages may show pictures from
 CONTENT_SECURITY_POLICY = {
+# --- Prompt expansion by Gemini: off without a key, see docs/prompt-expansion.md -------------------------------------
+GEMINI_API_KEY = env.str("GEMINI_API_KEY", "")
+GEMINI_MODEL = env.str("GEMINI_MODEL", "gemini-flash-latest")
+GEMINI_BASE_URL = env.str("GEMINI_BASE_URL", "")  # empty: Google's
+GEMINI_SECONDS_MAX = env.float("GEMINI_SECONDS_MAX", 8)  # in all, the retry included
+GEMINI_CALLS_MAX = env.int("GEMINI_CALLS_MAX", 3)  # at a time in one process: fewer than it has threads
+GEMINI_THINKING_TOKENS = env.int("GEMINI_THINKING_TOKENS", 0)  # -1: as the model likes
+GEMINI_TOKENS_PER_TEAM_DAY = env.int("GEMINI_TOKENS_PER_TEAM_DAY", 200_000)  # in and out, a UTC day
+EXPANSION_WAIT_SECONDS = GEMINI_SECONDS_MAX + 1  # a submitted job waits so long for better words
+
     "DIRECTIVES": {
         "default-src": [NONE],
         "script-src": [SELF],

@@ -11,7 +11,27 @@ class Expansion:
     negative_prompt: str
     style: str  # slug, or empty
     franchise: str
-    expander: str  # "local" or "gemini"
+    expander: str  # "local", "gemini", "person" or empty: nobody
+    note: str = ""  # for the person: why it is not what they might expect
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a language model wrote: clean and within its limits, but nobody's decision yet."""
+
+    prompt: str
+    negative_prompt: str
+    style: str
+    franchise: str
+
+
+class ExpansionFailed(Exception):
+    """No usable draft. `reason` is a stable word; `tokens` were spent all the same, None: nobody knows."""
+
+    def __init__(self, reason: str, tokens: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.tokens = tokens
 
 
 @dataclass(frozen=True, slots=True)
