@@ -63,7 +63,10 @@ class Shelf:
         locked = lockfile.read(self.lock_file).get(name)
         if locked is None:
             raise ModelUnavailable(f"The model {name!r} is not in {self.lock_file.name}: run {remedy}.")
-        lockfile.verify(folder, locked)
+        try:
+            lockfile.verify(folder, locked)
+        except ModelUnavailable as error:
+            raise ModelUnavailable(f"{error} To change that: run {remedy}.") from error
         _check_index(folder, spec)
         return spec, folder, locked.revision
 

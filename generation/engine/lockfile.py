@@ -85,13 +85,13 @@ def verify(folder: Path, locked: LockedModel) -> None:
     """
     present = set(list_files(folder))
     if missing := sorted(locked.files.keys() - present):
-        raise ModelUnavailable(f"{missing[0]} is missing from the model; install it again.")
+        raise ModelUnavailable(f"{missing[0]} is missing from the model.")
     if extra := sorted(present - locked.files.keys()):
-        raise ModelUnavailable(f"{extra[0]} is not in models.lock; remove it or lock the model again.")
+        raise ModelUnavailable(f"{extra[0]} is not in models.lock.")
     for path, expected in locked.files.items():
         file = folder / path
         if file.stat().st_size != expected.size or sha256(file) != expected.sha256:
-            raise ModelUnavailable(f"{path} is not the file that models.lock describes; install the model again.")
+            raise ModelUnavailable(f"{path} is not the file that models.lock describes.")
 
 
 def list_files(folder: Path) -> list[str]:
