@@ -182,8 +182,8 @@ class JobStatusSerializer(serializers.ModelSerializer):
     """A job in short."""
 
     status = serializers.ChoiceField(choices=Job.Status.choices)
-    progress = serializers.SerializerMethodField()
-    failure = serializers.SerializerMethodField()
+    progress = serializers.SerializerMethodField(allow_null=True)
+    failure = serializers.SerializerMethodField(allow_null=True)
     images = serializers.SerializerMethodField()
     credits_quoted = CreditsField(source="quoted_centi")
     credits_charged = CreditsField(source="charged_centi")
@@ -193,12 +193,12 @@ class JobStatusSerializer(serializers.ModelSerializer):
         fields = ("id", "status", "progress", "failure", "images", "credits_quoted", "credits_charged")
         read_only_fields = fields
 
-    @extend_schema_field(ProgressSerializer(allow_null=True))
+    @extend_schema_field(ProgressSerializer)
     def get_progress(self, job: Job) -> dict[str, Any] | None:
         progress = progress_of(job)
         return dict(ProgressSerializer(progress).data) if progress else None
 
-    @extend_schema_field(FailureSerializer(allow_null=True))
+    @extend_schema_field(FailureSerializer)
     def get_failure(self, job: Job) -> dict[str, Any] | None:
         return dict(FailureSerializer(job).data) if job.status == Job.Status.FAILED else None
 
@@ -216,7 +216,7 @@ class JobSerializer(JobStatusSerializer):
     size = serializers.SerializerMethodField()
     images_blocked = serializers.SerializerMethodField(help_text="Made, but stopped by the image check; not charged.")
     credits_per_image = CreditsField(source="quote.unit_centi")
-    credits_returned = serializers.SerializerMethodField(help_text="null while the job is open.")
+    credits_returned = serializers.SerializerMethodField(allow_null=True, help_text="null while the job is open.")
 
     class Meta:
         model = Job
@@ -238,7 +238,7 @@ class JobSerializer(JobStatusSerializer):
     def get_images_blocked(self, job: Job) -> int:
         return len(job.metadata.get("blocked", ()))
 
-    @extend_schema_field(CreditsField(allow_null=True))
+    @extend_schema_field(CreditsField)
     def get_credits_returned(self, job: Job) -> str | None:
         return plain(job.quoted_centi - job.charged_centi) if job.is_over else None
 
