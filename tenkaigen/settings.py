@@ -222,6 +222,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "TenkaiGen",
     "DESCRIPTION": "A sentence goes in, pictures come out.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",  # 3.0 cannot say "this object or null"
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
