@@ -194,5 +194,7 @@ def _use_channels_last(pipe: Any) -> None:
     import torch
 
     for part in ("unet", "vae"):
-        if (module := getattr(pipe, part, None)) is not None:
+        module = getattr(pipe, part, None)
+        # The autoencoder of Qwen-Image comes from a video model; its five axes have no such layout.
+        if module is not None and all(weight.ndim <= 4 for weight in module.parameters()):
             module.to(memory_format=torch.channels_last)

@@ -14,13 +14,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `build` does, but thes
 
 @pytest.fixture(scope="session")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with `models/tiny` and `models/tiny-xl`. Read only: see `own_toys`."""
-    from tests.engine import tiny
+    """Folder with a toy of every family under `models`. Read only: see `own_toys`."""
+    from tests.engine import tiny, tiny_flow
 
     folder = tmp_path_factory.mktemp("toys")
     tiny.make_sd(folder / "models" / "tiny")
     tiny.make_sdxl(folder / "models" / "tiny-xl")
     tiny.make_adapter(folder / "models" / "tiny-xl", tiny.sdxl_spec().adapter.filename)
+    tiny_flow.make_flux(folder / "models" / tiny_flow.flux_spec().name)
+    tiny_flow.make_qwen(folder / "models" / tiny_flow.qwen_spec().name)
     return folder
 
 
@@ -33,7 +35,7 @@ def own_toys(toys: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(toys: Path):
-    """One engine that offers both toys; shared, because nothing a test does to it may matter to the next."""
-    from tests.engine import tiny
+    """One engine that offers every toy; shared, because nothing a test does to it may matter to the next."""
+    from tests.engine import tiny, tiny_flow
 
-    return tiny.engine(toys, tiny.spec(), tiny.sdxl_spec())
+    return tiny.engine(toys, tiny.spec(), tiny.sdxl_spec(), tiny_flow.flux_spec(), tiny_flow.qwen_spec())

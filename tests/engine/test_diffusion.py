@@ -1,5 +1,6 @@
 """The driver on real pipelines: seeds, batches, steps, cancel, memory, broken numbers."""
 
+import math
 import threading
 
 import numpy as np
@@ -10,13 +11,14 @@ from generation.engine import Batch, Canceled, EngineError, ImageRequest, OutOfM
 from generation.engine.diffusion import DiffusionEngine, to_pixels
 from tests.engine import tiny
 
-MODELS = [("tiny", 3.0), ("tiny-xl", 1.0)]
+MODELS = [("tiny", 3.0), ("tiny-xl", 1.0), ("flux-schnell", 1.0), ("qwen-image-lightning", 1.0)]
 CAT = ImageRequest("a red cat by the sea", "", 7)
 BOAT = ImageRequest("blue boat", "a dog", 8)
 HOUSE = ImageRequest("the house on a hill at night under the moon over a lake", "red", 9)
 
 
-def batch(*requests, model="tiny", guidance=3.0, size=(64, 96), steps=3):
+def batch(*requests, model="tiny", guidance=3.0, size=(64, 96), steps=None):
+    steps = steps or (4 if guidance == 1.0 else 3)  # Lightning takes four
     return Batch(model, *size, steps, guidance, requests)
 
 
@@ -43,6 +45,35 @@ def test_a_picture_does_not_depend_on_its_batch(engine, model, guidance):
     for request, picture in zip((CAT, BOAT, HOUSE), together, strict=True):
         (alone,) = engine.generate(batch(request, model=model, guidance=guidance), ignore)
         assert apart(alone, picture) <= 1
+
+
+def test_the_words_and_the_seed_matter_to_every_family(engine):
+    for model, guidance in MODELS:
+        first, reseeded, reworded = engine.generate(
+            batch(
+                CAT,
+                ImageRequest(CAT.prompt, "", 99),
+                ImageRequest(HOUSE.prompt, "", CAT.seed),
+                model=model,
+                guidance=guidance,
+            ),
+            ignore,
+        )
+        assert apart(first, reseeded) > 1 and not np.array_equal(first, reworded), model
+
+
+def test_a_distilled_model_runs_once_a_step_and_its_sampler_is_the_one_it_was_distilled_with(engine, monkeypatch):
+    engine.load("qwen-image-lightning")
+    pipe = engine._resident["qwen-image-lightning"][0]
+    calls, forward = [], pipe.transformer.forward
+    monkeypatch.setattr(
+        pipe.transformer, "forward", lambda *args, **kwargs: calls.append(1) or forward(*args, **kwargs)
+    )
+    engine.generate(batch(BOAT, model="qwen-image-lightning", guidance=1.0), ignore)
+    assert len(calls) == 4
+    config = pipe.scheduler.config
+    assert (config.shift_terminal, config.use_dynamic_shifting, config.shift) == (None, True, 1.0)
+    assert config.base_shift == config.max_shift == math.log(3)
 
 
 def test_seed_prompt_negative_prompt_guidance_and_steps_all_matter(engine):
@@ -181,7 +212,7 @@ def test_bytes_are_the_nearest_to_the_numbers():
     "bad",
     [
         batch(CAT, size=(64, 128)),
-        batch(CAT, steps=0),
+        batch(CAT, steps=-1),
         batch(CAT, steps=11),
         batch(CAT, guidance=0.5),
         batch(CAT, guidance=float("nan")),

@@ -19,8 +19,8 @@ def test_a_preview_can_be_drawn_at_every_step_and_later(engine, model, guidance)
         steps.append(step)
         at_once.append(step.preview())
 
-    engine.generate(Batch(model, 64, 96, 3, guidance, (CAT, CAT)), look)
-    cells = {"tiny": (6, 4, 3), "tiny-xl": (12, 8, 3)}[model]
+    engine.generate(Batch(model, 64, 96, 4, guidance, (CAT, CAT)), look)
+    cells = (6, 4, 3) if model == "tiny" else (12, 8, 3)
     for step, before in zip(steps, at_once, strict=True):
         later = step.preview()
         assert [(p.shape, p.dtype) for p in later] == [(cells, np.dtype(np.uint8))] * 2

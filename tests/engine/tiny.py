@@ -77,8 +77,8 @@ def make_sd(folder: Path) -> None:
             num_decoder_blocks=(1,) * 5,
             upsample_fn="nearest",
         ),
-        text_encoder=_text_encoder(),
-        tokenizer=_tokenizer(folder.parent / (folder.name + "-tokenizer")),
+        text_encoder=make_text_encoder(),
+        tokenizer=make_tokenizer(folder.parent / (folder.name + "-tokenizer")),
         unet=_unet(channels=20, addition_embed_type="text", addition_embed_type_num_heads=4),
         scheduler=DPMSolverMultistepScheduler(timestep_spacing="trailing", steps_offset=1),
         safety_checker=None,
@@ -94,7 +94,7 @@ def make_sdxl(folder: Path) -> None:
     from transformers import CLIPTextModelWithProjection
 
     torch.manual_seed(0)
-    tokenizer = _tokenizer(folder.parent / (folder.name + "-tokenizer"))
+    tokenizer = make_tokenizer(folder.parent / (folder.name + "-tokenizer"))
     pipe = StableDiffusionXLPipeline(
         vae=AutoencoderKL(
             block_out_channels=(8,) * 4,
@@ -104,8 +104,8 @@ def make_sdxl(folder: Path) -> None:
             latent_channels=4,
             scaling_factor=0.13025,
         ),
-        text_encoder=_text_encoder(),
-        text_encoder_2=_text_encoder(CLIPTextModelWithProjection),
+        text_encoder=make_text_encoder(),
+        text_encoder_2=make_text_encoder(CLIPTextModelWithProjection),
         tokenizer=tokenizer,
         tokenizer_2=tokenizer,
         unet=_unet(
@@ -171,7 +171,7 @@ def _unet(channels: int, **changes: Any) -> Any:
     return UNet2DConditionModel(**(settings | changes))
 
 
-def _text_encoder(kind: Any = None) -> Any:
+def make_text_encoder(kind: Any = None) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     config = CLIPTextConfig(
@@ -194,7 +194,7 @@ def _vocabulary() -> list[str]:
     return [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
 
 
-def _tokenizer(folder: Path) -> Any:
+def make_tokenizer(folder: Path) -> Any:
     """CLIPTokenizer of 54 tokens: every letter, every last letter, start and end. No merges: it spells."""
     from transformers import CLIPTokenizer
 
