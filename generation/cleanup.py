@@ -1,16 +1,16 @@
 """Deletes pictures whose time has run out, and files that no row names."""
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from generation import services, storage
 from generation.models import Image
+from generation.storage import Upload
 
 BATCH_MAX = 500
 
@@ -31,10 +31,16 @@ def delete_expired() -> int:
 
 def orphans() -> Iterator[str]:
     """Keys of files that are older than `ORPHAN_AGE_HOURS` and that no image names."""
-    keys = iter(storage.walk())
-    while batch := list(islice(keys, BATCH_MAX)):
+    # A young file may belong to a job that is about to finish.
+    old = (stored.key for stored in storage.listing() if stored.modified_at < _old_before())
+    while batch := list(islice(old, BATCH_MAX)):
         named = _named(batch)
-        yield from (key for key in batch if key not in named and _is_old(key))
+        yield from (key for key in batch if key not in named)
+
+
+def dangling_uploads() -> Iterator[Upload]:
+    """Uploads in parts that were begun more than `ORPHAN_AGE_HOURS` ago: their worker is dead."""
+    return (upload for upload in storage.unfinished_uploads() if upload.begun_at < _old_before())
 
 
 def _named(keys: Iterable[str]) -> set[str]:
@@ -45,6 +51,5 @@ def _named(keys: Iterable[str]) -> set[str]:
     return named
 
 
-def _is_old(key: str) -> bool:
-    # A young file may belong to a job that is about to finish.
-    return default_storage.get_modified_time(key) < timezone.now() - timedelta(hours=settings.ORPHAN_AGE_HOURS)
+def _old_before() -> datetime:
+    return timezone.now() - timedelta(hours=settings.ORPHAN_AGE_HOURS)

@@ -3,10 +3,11 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from django.conf import settings
@@ -24,6 +25,21 @@ VARIANTS = {"original": "key", "preview": "preview_key", "thumbnail": "thumbnail
 
 class StorageFailed(Exception):
     """The store did not take a file, in as many tries as it is given."""
+
+
+class Stored(NamedTuple):
+    """A file as the store lists it."""
+
+    key: str
+    modified_at: datetime
+
+
+class Upload(NamedTuple):
+    """An upload in parts that was begun and not ended."""
+
+    key: str
+    id: str
+    begun_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +108,24 @@ def read(key: str) -> bytes:
         return bytes(file.read())
 
 
-def walk(prefix: str | None = None) -> Iterable[str]:
-    """Every key under the prefix that pictures are kept under."""
-    folder = settings.STORAGE_PREFIX if prefix is None else prefix
-    try:
-        folders, files = default_storage.listdir(folder)
-    except FileNotFoundError:
-        return
-    for name in files:
-        yield f"{folder}/{name}"
-    for name in folders:
-        yield from walk(f"{folder}/{name}")
+def listing(folder: str | None = None) -> Iterator[Stored]:
+    """Every file under the prefix that pictures are kept under, or in a folder of it, with its time."""
+    found: Iterator[Stored] = default_storage.listing(folder or settings.STORAGE_PREFIX)  # type: ignore[attr-defined]
+    return found
+
+
+def unfinished_uploads() -> Iterator[Upload]:
+    found: Iterator[Upload] = default_storage.unfinished_uploads(settings.STORAGE_PREFIX)  # type: ignore[attr-defined]
+    return found
+
+
+def abort(upload: Upload) -> None:
+    default_storage.abort(upload)  # type: ignore[attr-defined]
+
+
+def walk(folder: str | None = None) -> Iterator[str]:
+    """The keys of `listing`."""
+    return (stored.key for stored in listing(folder))
 
 
 class SignedFileSystemStorage(FileSystemStorage):
@@ -125,6 +148,21 @@ class SignedFileSystemStorage(FileSystemStorage):
         signer = signing.TimestampSigner(salt=URL_SALT)
         name, disposition = signer.unsign_object(token, max_age=settings.SIGNED_URL_SECONDS)
         return str(name), str(disposition)
+
+    def listing(self, folder: str) -> Iterator[Stored]:
+        """Every file below a folder with its time; nothing when there is no such folder."""
+        for place, _, names in os.walk(self.path(folder)):
+            for name in names:
+                path = Path(place, name)
+                try:
+                    modified_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                except FileNotFoundError:  # deleted meanwhile
+                    continue
+                yield Stored(path.relative_to(self.location).as_posix(), modified_at)
+
+    def unfinished_uploads(self, folder: str) -> Iterator[Upload]:
+        """None: what a crash leaves here is an ordinary file, and shows in `listing`."""
+        return iter(())
 
     def _save(self, name: str, content: File) -> str:
         # Whole or not at all: a crash or a full disk must not leave half a picture under a good name.

@@ -137,23 +137,25 @@ CELERY_TASK_ROUTES = {"generation.drain": {"queue": "gpu"}}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 # --- Storage --------------------------------------------------------------------------------------------------------
-STORAGE_PREFIX = env.str("B2_S3_PREFIX", "ai-generated")
+STORAGE_PREFIX = env.str("B2_S3_PREFIX", "").strip("/") or "ai-generated"
 SIGNED_URL_SECONDS = 300
+IMAGE_ORIGINS = env.list("IMAGE_ORIGINS", default=[])  # where else pages may show pictures from
 B2_S3_BUCKET = env.str("B2_S3_BUCKET", "")
 if B2_S3_BUCKET:
+    B2_S3_ENDPOINT = env.str("B2_S3_ENDPOINT").rstrip("/")
+    if "://" not in B2_S3_ENDPOINT:  # as Backblaze shows it
+        B2_S3_ENDPOINT = f"https://{B2_S3_ENDPOINT}"
+    B2_S3_CDN_DOMAIN = env.str("B2_S3_CDN_DOMAIN", "")
+    IMAGE_ORIGINS += [f"https://{B2_S3_CDN_DOMAIN}" if B2_S3_CDN_DOMAIN else B2_S3_ENDPOINT]
     IMAGE_STORAGE = {
-        "BACKEND": "storages.backends.s3.S3Storage",
+        "BACKEND": "generation.s3.PrivateBucket",  # what is the same for every bucket stands there
         "OPTIONS": {
-            "endpoint_url": env.str("B2_S3_ENDPOINT"),
+            "endpoint_url": B2_S3_ENDPOINT,
             "region_name": env.str("B2_S3_REGION"),
             "bucket_name": B2_S3_BUCKET,
             "access_key": env.str("B2_S3_ACCESS_KEY_ID"),
             "secret_key": env.str("B2_S3_SECRET_ACCESS_KEY"),
-            "custom_domain": env.str("B2_S3_CDN_DOMAIN", "") or None,
-            "signature_version": "s3v4",
-            "querystring_expire": SIGNED_URL_SECONDS,
-            "default_acl": None,
-            "file_overwrite": True,
+            "cdn_domain": B2_S3_CDN_DOMAIN,
         },
     }
 else:
@@ -263,9 +265,6 @@ CELERY_BEAT_SCHEDULE = {
     "clean up expired images": {"task": "generation.cleanup_images", "schedule": 3600.0},
 }
 
-# --- Security headers -----------------------------------------------------------------------------------------------
-IMAGE_ORIGINS = env.list("IMAGE_ORIGINS", default=[])  # bucket or CDN origins that pages may show pictures from
-CONTENT_SECURITY_POLICY = {
 # --- Prompt expansion by Gemini: off without a key, see docs/prompt-expansion.md -------------------------------------
 GEMINI_API_KEY = env.str("GEMINI_API_KEY", "")
 GEMINI_MODEL = env.str("GEMINI_MODEL", "gemini-flash-latest")
@@ -276,6 +275,8 @@ GEMINI_THINKING_TOKENS = env.int("GEMINI_THINKING_TOKENS", 0)  # -1: as the mode
 GEMINI_TOKENS_PER_TEAM_DAY = env.int("GEMINI_TOKENS_PER_TEAM_DAY", 200_000)  # in and out, a UTC day
 EXPANSION_WAIT_SECONDS = GEMINI_SECONDS_MAX + 1  # a submitted job waits so long for better words
 
+# --- Security headers -----------------------------------------------------------------------------------------------
+CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
         "script-src": [SELF],

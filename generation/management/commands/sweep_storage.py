@@ -1,4 +1,4 @@
-"""Files without rows."""
+"""Files without rows, and uploads without an end."""
 
 from django.core.management.base import BaseCommand, CommandParser
 
@@ -12,6 +12,10 @@ class Command(BaseCommand):
         parser.add_argument("--apply", action="store_true", help="delete, not only list")
 
     def handle(self, *, apply: bool, **options: object) -> None:
+        for upload in cleanup.dangling_uploads():
+            self.stdout.write(f"{upload.key} upload unfinished since {upload.begun_at:%Y-%m-%d}")
+            if apply:
+                storage.abort(upload)
         count = 0
         for key in cleanup.orphans():
             count += 1
