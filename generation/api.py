@@ -126,7 +126,7 @@ class ParsePromptView(APIView):
         serializer = PromptRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         params = serializer.to_params()
-        expansion = services.parse_prompt(params)
+        expansion = services.suggest_prompt(team=request.team, params=params)
         answer = {
             "prompt": params.prompt,
             "expanded_prompt": expansion.prompt,
@@ -134,6 +134,7 @@ class ParsePromptView(APIView):
             "style": expansion.style,
             "franchise": expansion.franchise,
             "expander": expansion.expander,
+            "note": expansion.note,
         }
         return Response(ExpansionSerializer(answer).data)
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.templatetags.static import static
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -15,6 +14,7 @@ from generation.engine import catalog
 from generation.errors import InvalidParams
 from generation.models import Image, Job, Style
 from generation.params import COUNT_MAX, MODEL_DEFAULT, QUALITIES, SEED_MAX, SLUG_CHARS_MAX, Params, make, size_name
+from generation.templatetags.generation import style_preview
 
 JOBS_PAGE_MAX = 100
 UNKNOWN_FIELDS_SHOWN_MAX = 10
@@ -222,7 +222,8 @@ class JobSerializer(JobStatusSerializer):
         model = Job
         fields = (
             "id", "status", "failure", "images", "images_blocked",
-            "prompt", "expanded_prompt", "negative_prompt", "expander", "style", "franchise", "product",
+            "prompt", "expanded_prompt", "negative_prompt", "expander", "expansion_note",
+            "style", "franchise", "product",
             "model", "model_revision", "size", "width", "height", "quality", "count", "seed",
             "num_inference_steps", "guidance_scale",
             "credits_per_image", "credits_quoted", "credits_charged", "credits_returned",
@@ -258,13 +259,14 @@ class ExpansionSerializer(serializers.Serializer):
     negative_prompt = serializers.CharField()
     style = serializers.CharField(help_text="The style you chose or named; may be empty.")
     franchise = serializers.CharField()
-    expander = serializers.CharField()
+    expander = serializers.CharField(help_text="gemini, local, or person; empty: nobody.")
+    note = serializers.CharField(help_text="Why it is our own expansion although Gemini was asked; mostly empty.")
 
 
 class StyleSerializer(serializers.ModelSerializer):
     """A look to choose by its slug."""
 
-    preview_url = serializers.SerializerMethodField()
+    preview_url = serializers.SerializerMethodField(allow_null=True)
 
     class Meta:
         model = Style
@@ -272,8 +274,9 @@ class StyleSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
     @extend_schema_field(OpenApiTypes.URI)
-    def get_preview_url(self, style: Style) -> str:
-        return str(self.context["request"].build_absolute_uri(static(f"styles/{style.slug}.webp")))
+    def get_preview_url(self, style: Style) -> str | None:
+        path = style_preview(style.slug)
+        return str(self.context["request"].build_absolute_uri(path)) if path else None
 
 
 class RefusalSerializer(serializers.Serializer):

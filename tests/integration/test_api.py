@@ -346,6 +346,7 @@ def test_a_prompt_can_be_tried_out(program):
         "style": "neon",
         "franchise": "",
         "expander": "local",
+        "note": "",
     }
     assert program.post("parse-prompt", {"prompt": "a naked child"}).status_code == 422
     assert program.post("parse-prompt", {"prompt": "fox", "style": "none"}).json()["code"] == "invalid"
@@ -360,7 +361,7 @@ def test_styles_are_listed(program, django_assert_num_queries):
     anime = next(style for style in styles if style["slug"] == "anime")
     assert len(styles) >= 12
     assert set(anime) == {"slug", "name", "description", "preview_url"}
-    assert anime["preview_url"].startswith("http://testserver/static/")
+    assert anime["preview_url"] in (None, "http://testserver/static/styles/anime.webp")  # once it has been drawn
 
 
 def test_a_team_that_asks_too_often_waits(program, settings):
