@@ -1,7 +1,7 @@
 """Credits for staff: everything is visible, nothing is editable. Corrections are new grants, with a reason."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.utils.html import format_html
@@ -25,7 +25,7 @@ class OfWalletAdmin(LookAdmin):
     """Rows that belong to a wallet."""
 
     actions = None
-    list_select_related = ("wallet__team",)
+    list_select_related: ClassVar[tuple[str, ...]] = ("wallet__team",)
 
     @admin.display(ordering="wallet")
     def team(self, row: Any) -> str:

@@ -60,8 +60,8 @@ class JobAdmin(OneByOneAdmin):
     charged = credits_column("charged_centi", "charged")
     quoted = credits_column("quoted_centi", "quoted")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return tuple(name for _, options in self.fieldsets for name in options["fields"])
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [name for _, options in self.fieldsets for name in options["fields"]]
 
     @admin.display(description="team", ordering="team__name")
     def team_link(self, job: Job) -> str:
@@ -143,7 +143,7 @@ class ImageAdmin(LookAdmin):
 class CatalogueAdmin(admin.ModelAdmin):
     """Rows that people choose from. Jobs name them by slug, so a slug stays, and a row is switched off, not deleted."""
 
-    list_display = ("name", "slug", "position", "is_active")
+    list_display: tuple[str, ...] = ("name", "slug", "position", "is_active")
     list_editable = ("position", "is_active")
     search_fields = ("name", "slug")
     show_full_result_count = False

@@ -20,31 +20,31 @@ class ForgivingClient(RedisCacheClient):
         super().__init__(*args, **options)
         self._broken_until = 0.0
 
-    def add(self, key: str, value: Any, timeout: int | None) -> bool:
+    def add(self, key: Any, value: Any, timeout: Any) -> bool:
         return bool(self._try(lambda: super(ForgivingClient, self).add(key, value, timeout), True))
 
-    def get(self, key: str, default: Any) -> Any:
+    def get(self, key: Any, default: Any) -> Any:
         return self._try(lambda: super(ForgivingClient, self).get(key, default), default)
 
-    def set(self, key: str, value: Any, timeout: int | None) -> None:
+    def set(self, key: Any, value: Any, timeout: Any) -> None:
         self._try(lambda: super(ForgivingClient, self).set(key, value, timeout), None)
 
-    def touch(self, key: str, timeout: int | None) -> bool:
+    def touch(self, key: Any, timeout: Any) -> bool:
         return bool(self._try(lambda: super(ForgivingClient, self).touch(key, timeout), False))
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: Any) -> bool:
         return bool(self._try(lambda: super(ForgivingClient, self).delete(key), False))
 
-    def get_many(self, keys: Any) -> dict[str, Any]:
+    def get_many(self, keys: Any) -> dict[Any, Any]:
         return dict(self._try(lambda: super(ForgivingClient, self).get_many(keys), {}))
 
-    def has_key(self, key: str) -> bool:
+    def has_key(self, key: Any) -> bool:
         return bool(self._try(lambda: super(ForgivingClient, self).has_key(key), False))
 
-    def incr(self, key: str, delta: int) -> int:
+    def incr(self, key: Any, delta: int) -> int:
         return int(self._try(lambda: super(ForgivingClient, self).incr(key, delta), delta))
 
-    def set_many(self, data: dict[str, Any], timeout: int | None) -> None:
+    def set_many(self, data: Any, timeout: Any) -> None:
         self._try(lambda: super(ForgivingClient, self).set_many(data, timeout), None)
 
     def delete_many(self, keys: Any) -> None:
