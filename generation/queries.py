@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Prefetch, Q, QuerySet, Sum
+from django.utils import timezone
 
 from accounts.models import Team
 from credits.pricing import Quote, quote_images
@@ -118,6 +119,8 @@ def _reason(job: Job, position: int, serving: list[dict] | None) -> str:
         return f"No worker for {catalog.get(job.model).title} is running. Your place is kept."
     if serving and all(worker["state"] == "loading" for worker in serving):
         return "The model is loading."
+    if job.expander == "local" and not job.fence and job.run_after > timezone.now():
+        return "Your prompt is being written."
     if job.attempts:
         return "Trying again after a hiccup."
     return "You are next." if position == 1 else f"{position - 1} ahead of you."

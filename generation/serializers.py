@@ -222,9 +222,8 @@ class JobSerializer(JobStatusSerializer):
         model = Job
         fields = (
             "id", "status", "failure", "images", "images_blocked",
-            "prompt", "expanded_prompt", "negative_prompt", "expander", "expansion_note",
-            "style", "franchise", "product",
-            "model", "model_revision", "size", "width", "height", "quality", "count", "seed",
+            "prompt", "expanded_prompt", "negative_prompt", "expander", "expansion_note", "style", "franchise",
+            "product", "model", "model_revision", "size", "width", "height", "quality", "count", "seed",
             "num_inference_steps", "guidance_scale",
             "credits_per_image", "credits_quoted", "credits_charged", "credits_returned",
             "created_at", "claimed_at", "finished_at", "device_ms", "processing_ms", "stored_bytes",

@@ -69,7 +69,9 @@ def expand(request: HtmxRequest) -> HttpResponse:
     if not form.is_valid():
         return render(request, "generation/_expansion.html", {"form": form, "problem": form.first_error()}, status=422)
     try:
-        made = services.parse_prompt(replace(form.to_params(), expand=True, expanded_prompt=""))
+        made = services.suggest_prompt(
+            team=request.team, params=replace(form.to_params(), expand=True, expanded_prompt="")
+        )
     except DomainError as error:
         context = {"form": form, "problem": str(error)}
         return render(request, "generation/_expansion.html", context, status=page_status(error))
