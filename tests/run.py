@@ -90,7 +90,8 @@ SUITES: dict[str, tuple[int, int, bool]] = {
 
 def suite_steps(arguments: argparse.Namespace) -> list[Step]:
     """Return the pytest runs. The first also takes the files that lie directly in `tests`."""
-    steps = []
+    steps: list[Step] = []
+    is_database_made = False
     for name, (budget, processes, is_fast) in SUITES.items():
         if arguments.only and not set(arguments.only) & set(name.split()):
             continue
@@ -101,9 +102,16 @@ def suite_steps(arguments: argparse.Namespace) -> list[Step]:
             paths += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*.py"))
         if not paths:
             continue
-        parallel = ["-n", str(processes), "--dist", "loadfile"] if processes else []
-        argv = [sys.executable, "-m", "pytest", *paths, *parallel, "--durations=5", *arguments.pytest]
-        steps.append(Step(name, budget, argv))
+        if processes:
+            how = ["-n", str(processes), "--dist", "loadfile"]
+            environment = {"OMP_NUM_THREADS": "1"}  # two processes of torch on two cores would fight over them
+        else:
+            environment = {}
+            # The first of these suites makes the database and leaves it to the others
+            how = ["--reuse-db"] if is_database_made else ["--reuse-db", "--create-db"]
+            is_database_made = True
+        argv = [sys.executable, "-m", "pytest", *paths, *how, "--durations=5", *arguments.pytest]
+        steps.append(Step(name, budget, argv, environment))
     return steps
 
 
