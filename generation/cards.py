@@ -9,6 +9,7 @@ from generation.events import Progress
 from generation.models import Job
 
 SOON_MS = 300
+UNKNOWN_MS = 1000  # loading, or nobody says: without Redis every question costs SQL
 SLOWEST_MS = 2000
 TITLES = {
     "loading": "The model is loading",
@@ -82,8 +83,8 @@ def poll_delay_ms(progress: Progress) -> int:
     """How soon a card should ask again: often when the picture is near, seldom in a long queue."""
     if progress.status == Job.Status.QUEUED:
         return min(SLOWEST_MS, 600 + 200 * max(0, progress.position - 1))
-    if progress.phase == "loading":
-        return 1000
+    if progress.phase not in ("drawing", "storing"):
+        return UNKNOWN_MS
     steps_left = progress.steps_total - progress.steps_done
     return SOON_MS if progress.phase == "storing" or 0 <= steps_left <= 3 else 500
 

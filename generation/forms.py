@@ -49,7 +49,8 @@ class GenerateForm(forms.Form):
     request_key = forms.CharField(required=False, max_length=REQUEST_KEY_CHARS_MAX, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **kwargs)
+        self.label_suffix = ""
         self.params: Params | None = None
         self.spec = catalog.CATALOG.get(str(self["model"].value() or ""), catalog.get(params.MODEL_DEFAULT))
         self.fields["size"].widget.choices = [("", "Fits the product"), *map(_size_choice, self.spec.sizes)]
@@ -88,6 +89,10 @@ class GenerateForm(forms.Form):
 
     def first_error(self) -> str:
         return next((str(messages[0]) for messages in self.errors.values()), "")
+
+    def stray_errors(self) -> list[str]:
+        """What is wrong with fields that the page does not show."""
+        return [str(text) for name in ("model", "request_key", "expansion_made") for text in self.errors.get(name, [])]
 
     @property
     def is_edited(self) -> bool:

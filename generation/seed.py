@@ -17,13 +17,13 @@ FOLDER = Path(__file__).parent / "catalogue"
 def seed() -> dict[str, int]:
     """Load everything; how many rows of each kind are new."""
     return {
-        "styles": _add(Style, _rows("styles.toml", "style")),
-        "products": _add(Product, _rows("products.toml", "product")),
+        "styles": _add(Style, read_rows("styles.toml", "style")),
+        "products": _add(Product, read_rows("products.toml", "product")),
         "models": _add(ImageModel, [_model_row(spec) for spec in catalog.CATALOG.values()]),
     }
 
 
-def _rows(file: str, table: str) -> list[dict[str, Any]]:
+def read_rows(file: str, table: str) -> list[dict[str, Any]]:
     return tomllib.loads((FOLDER / file).read_text())[table]
 
 

@@ -2,32 +2,38 @@
 
 from collections.abc import Callable
 from functools import wraps
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponse, HttpResponseBase
 from django.shortcuts import render, resolve_url
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget
 from django_htmx.middleware import HtmxDetails
 
 from tenkaigen.errors import DomainError
 
-View = Callable[..., HttpResponse]
+if TYPE_CHECKING:
+    from accounts.models import Team, User
+
+View = Callable[..., HttpResponseBase]
 
 
 class HtmxRequest(HttpRequest):
-    """A request behind `HtmxMiddleware` and `TeamMiddleware`; only for type hints."""
+    """A request behind `HtmxMiddleware` and `TeamMiddleware`, of somebody signed in; only for type hints."""
 
     htmx: HtmxDetails
-    team: object
+    team: "Team"
+    user: "User"
 
 
 def signed_in(view: View) -> View:
     """Send strangers to the sign-in page, the whole page also when only a fragment was asked for."""
 
     @wraps(view)
-    def guarded(request: HtmxRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def guarded(request: HtmxRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         if request.user.is_authenticated:
             return view(request, *args, **kwargs)
         if request.htmx:

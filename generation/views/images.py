@@ -55,7 +55,7 @@ def image(request: HtmxRequest, image_id: UUID, variant: str) -> HttpResponse:
 
 
 @require_GET
-def file(request: HtmxRequest, token: str) -> HttpResponse:
+def file(request: HtmxRequest, token: str) -> FileResponse:
     """A file of the store on this machine, for whoever holds a link that is signed and has not run out."""
     if not isinstance(default_storage, storage.SignedFileSystemStorage):
         raise Http404
@@ -69,9 +69,10 @@ def file(request: HtmxRequest, token: str) -> HttpResponse:
         "Cache-Control": "private, max-age=300",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "X-Content-Type-Options": "nosniff",
-        "Content-Disposition": disposition or "inline",
     }
-    return FileResponse(content, content_type=content_type, headers=headers)
+    response = FileResponse(content, content_type=content_type, headers=headers)
+    response.headers["Content-Disposition"] = disposition or "inline"  # a FileResponse makes up one of its own
+    return response
 
 
 @signed_in

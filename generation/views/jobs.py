@@ -3,7 +3,8 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpResponse
+from django.http import Http404
+from django.http.response import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render, resolve_url
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigger_client_event
@@ -58,7 +59,7 @@ def job_card(request: HtmxRequest, job_id: UUID) -> HttpResponse:
 
 
 @require_GET
-def job_progress(request: HtmxRequest, job_id: UUID) -> HttpResponse:
+def job_progress(request: HtmxRequest, job_id: UUID) -> HttpResponseBase:
     """What a waiting card asks for again and again.
 
     While the status is the one the card shows, a valid ticket is answered from Redis alone, without one SQL
@@ -119,7 +120,7 @@ def find_job(request: HtmxRequest, job_id: UUID) -> Job:
 @signed_in
 def _fresh_card(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     found = find_job(request, job_id)
-    response = _update(request, found, *(ENDINGS[found.status] if found.is_over else ("", "")))
+    response = _update(request, found, *(ENDINGS[Job.Status(found.status)] if found.is_over else ("", "")))
     return reswap(retarget(response, f"#job-{job_id}"), "outerHTML")
 
 
