@@ -35,7 +35,7 @@ class ModelFilter(admin.SimpleListFilter):
 
 @admin.register(Job)
 class JobAdmin(OneByOneAdmin):
-    list_display = ("id", "status", "kind", "model", "count", "team_link", "user", "charged", "attempts", "created_at")
+    list_display = ("short_id", "status", "model", "count", "team_link", "user", "charged", "created_at")
     list_filter = ("status", "kind", ModelFilter, "created_at")
     list_select_related = ("team", "user")
     search_fields = ("user__email", "team__email", "team__name")
@@ -63,6 +63,10 @@ class JobAdmin(OneByOneAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [name for _, options in self.fieldsets for name in options["fields"]]
 
+    @admin.display(description="job", ordering="id")
+    def short_id(self, job: Job) -> str:
+        return str(job.id)[:8]
+
     @admin.display(description="team", ordering="team__name")
     def team_link(self, job: Job) -> str:
         return link_to(job.team)
@@ -76,19 +80,19 @@ class JobAdmin(OneByOneAdmin):
         entries = link_to_list(Entry, "Wallet entries", q=job.pk)
         return format_html("{} {}", entries, link_to_list(Image, "Images", job__id__exact=job.pk))
 
-    @admin.action(description="Try the selected jobs again, as new jobs of the same people", permissions=["act"])
+    @admin.action(description="Try again, as new jobs", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         self.one_by_one(request, queryset.select_related("team", "user"), services.retry_job, "Tried again")
 
-    @admin.action(description="Cancel the selected jobs and give the credits back", permissions=["act"])
+    @admin.action(description="Cancel and give the credits back", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         self.one_by_one(request, queryset, services.cancel_job, "Canceled")
 
 
 @admin.register(Image)
 class ImageAdmin(LookAdmin):
-    list_display = ("thumbnail", "id", "job_link", "team_link", "width", "height", "size_bytes", "created_at")
-    list_display_links = ("id",)
+    list_display = ("thumbnail", "short_id", "job_link", "team_link", "width", "height", "size_bytes", "created_at")
+    list_display_links = ("short_id",)
     list_select_related = ("team", "job")
     list_per_page = 50
     search_fields = ("team__email", "team__name", "key")
@@ -122,6 +126,10 @@ class ImageAdmin(LookAdmin):
         if image is None or variant not in storage.VARIANTS:
             raise Http404
         return HttpResponseRedirect(storage.short_lived_url(image, variant))
+
+    @admin.display(description="image", ordering="id")
+    def short_id(self, image: Image) -> str:
+        return str(image.id)[:8]
 
     @admin.display(description="picture")
     def thumbnail(self, image: Image) -> str:

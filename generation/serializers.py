@@ -1,6 +1,5 @@
 """Requests and answers of the REST interface, field by field. The limits of a request stand in `params`."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -15,63 +14,12 @@ from generation.errors import InvalidParams
 from generation.models import Image, Job, Style
 from generation.params import COUNT_MAX, MODEL_DEFAULT, QUALITIES, SEED_MAX, SLUG_CHARS_MAX, Params, make, size_name
 from generation.templatetags.generation import style_preview
+from tenkaigen.strict import NumberField, StrictSerializer, SwitchField, TextField, WholeNumberField
 
 JOBS_PAGE_MAX = 100
-UNKNOWN_FIELDS_SHOWN_MAX = 10
 
 
-# --- Requests: JSON types are taken as they are; `true` is not 1 and "3" is not 3 -----------------------------------
-class TextField(serializers.CharField):
-    """A string. Cleaning and length are the business of `params.make`."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(
-            **{"required": False, "allow_blank": True, "allow_null": True} | options, trim_whitespace=False
-        )
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-class WholeNumberField(serializers.IntegerField):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(required=False, allow_null=True, **options)
-
-    def to_internal_value(self, data: Any) -> int:
-        if type(data) is not int:
-            self.fail("invalid")
-        return data
-
-
-class NumberField(serializers.FloatField):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(required=False, allow_null=True, **options)
-
-    def to_internal_value(self, data: Any) -> float:
-        if type(data) not in (int, float):
-            self.fail("invalid")
-        return data  # not `float(data)`: that fails for a whole number of 400 digits, which `make` refuses in words
-
-
-class SwitchField(serializers.BooleanField):
-    def to_internal_value(self, data: Any) -> bool:
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
-
-
-class StrictSerializer(serializers.Serializer):
-    """Refuses fields that it does not know: a misspelt option must not be ignored in silence."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping) and (unknown := [name for name in data if name not in self.fields]):
-            shown = unknown[:UNKNOWN_FIELDS_SHOWN_MAX]
-            raise serializers.ValidationError({name[:60]: [f"There is no field {name[:60]!r}."] for name in shown})
-        return super().to_internal_value(data)
-
-
+# --- Requests -------------------------------------------------------------------------------------------------------
 class PromptRequestSerializer(StrictSerializer):
     """Words, and what they are for."""
 

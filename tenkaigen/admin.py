@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
@@ -14,6 +15,7 @@ from tenkaigen.errors import DomainError
 
 ROWS_PER_ACTION_MAX = 200
 REFUSALS_SHOWN_MAX = 10
+admin.site.site_header = admin.site.site_title = settings.SITE_NAME
 
 
 class LookAdmin(admin.ModelAdmin):
