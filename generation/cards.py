@@ -94,21 +94,11 @@ def card_of(job: Job, user: User, *, place: str = "", may_count: bool = True) ->
     if job.is_over:
         return Card(job, None, place)
     token = events.card_token(job_id=job.id, user_id=user.pk, team_id=job.team_id, status=job.status)
-    return Card(job, Watch(str(job.id), token, _progress(job, may_count), place), place)
+    return Card(job, Watch(str(job.id), token, queries.progress_of(job, may_count=may_count), place), place)
 
 
 def cards_of(jobs: list[Job], user: User) -> list[Card]:
     return [card_of(job, user, may_count=False) for job in jobs]
-
-
-def _progress(job: Job, may_count: bool) -> Progress:
-    known = events.progress_of(job.id)
-    if known and known.status == job.status:
-        return known
-    if job.status != Job.Status.QUEUED or not may_count:
-        return Progress(job.status)
-    wait = queries.wait_of(job)
-    return Progress(job.status, position=wait.position, seconds_left=wait.seconds_left, reason=wait.reason)
 
 
 def _about(seconds: int | None) -> str:

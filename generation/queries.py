@@ -94,6 +94,17 @@ def quote(params: Params, complexity: Decimal | None = None) -> Quote:
     )
 
 
+def progress_of(job: Job, *, may_count: bool = True) -> events.Progress:
+    """Where an open job is, from Redis. A queued one that Redis does not know is counted here, if that may cost SQL."""
+    known = events.progress_of(job.id)
+    if known and known.status == job.status:
+        return known
+    if job.status != Job.Status.QUEUED or not may_count:
+        return events.Progress(job.status)
+    wait = wait_of(job)
+    return events.Progress(job.status, position=wait.position, seconds_left=wait.seconds_left, reason=wait.reason)
+
+
 def wait_of(job: Job) -> Wait:
     """Where a queued job stands."""
     ahead = Job.objects.filter(

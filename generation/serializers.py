@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from credits.amounts import plain
-from generation import events, queries, storage
+from generation import queries, storage
 from generation.engine import catalog
 from generation.errors import InvalidParams
 from generation.models import Image, Job, Style
@@ -143,8 +143,7 @@ class JobStatusSerializer(serializers.ModelSerializer):
 
     @extend_schema_field(ProgressSerializer)
     def get_progress(self, job: Job) -> dict[str, Any] | None:
-        progress = progress_of(job)
-        return dict(ProgressSerializer(progress).data) if progress else None
+        return None if job.is_over else dict(ProgressSerializer(queries.progress_of(job)).data)
 
     @extend_schema_field(FailureSerializer)
     def get_failure(self, job: Job) -> dict[str, Any] | None:
@@ -237,16 +236,3 @@ class RefusalSerializer(serializers.Serializer):
         fields = super().get_fields()
         fields["fields"] = fields.pop("fields_")  # the name is taken on serializers themselves
         return fields
-
-
-def progress_of(job: Job) -> events.Progress | None:
-    """Where an open job is, from Redis; a queued one that Redis does not know is counted in PostgreSQL."""
-    if job.is_over:
-        return None
-    said = events.progress_of(job.id)
-    if said is not None and said.status == job.status:
-        return said
-    if job.status == Job.Status.QUEUED:
-        wait = queries.wait_of(job)
-        return events.Progress(job.status, position=wait.position, seconds_left=wait.seconds_left, reason=wait.reason)
-    return events.Progress(job.status)
