@@ -69,7 +69,7 @@ def install(requirements):
         if is_installed(requirements):
             return
         make_venv()
-        print("Installing %s into .venv: about 2 GB, a few minutes the first time ..." % requirements)
+        print("Installing %s into .venv: 2 GB (5 GB where PyTorch comes with CUDA), a few minutes ..." % requirements)
         sys.stdout.flush()
         pip = [VENV_PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
         if subprocess.call(pip + ["-r", os.path.join(ROOT, requirements)]) != 0:

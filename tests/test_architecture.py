@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from tests.run import SUITES
+
 ROOT = Path(__file__).resolve().parent.parent
 APPS = ("accounts", "credits", "generation", "tenkaigen")
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors", "skia")
+BY_HAND = {"load", "gpu"}
 FILE_LINES_MAX = 300
 TEST_FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
@@ -104,6 +107,11 @@ def test_nothing_is_left_open():
         if OPEN_END.search(line) and not ISSUE_NUMBER.search(line)
     ]
     assert found == []
+
+
+def test_make_test_forgets_no_folder():
+    with_tests = {path.parent.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/test_*.py")}
+    assert with_tests - BY_HAND == {part for name in SUITES for part in name.split()} & with_tests
 
 
 def test_every_url_has_a_name():
