@@ -37,6 +37,8 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Something broke. The page asks nothing of session or database: they may be what broke."""
+    if request.path.startswith("/api/"):
+        return JsonResponse({"code": "server_error", "message": "Something broke on our side."}, status=500)
     text = loader.render_to_string("500.html", {"site_name": settings.SITE_NAME})
     return HttpResponse(text, status=500)
 

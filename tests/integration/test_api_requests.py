@@ -2,6 +2,7 @@
 
 import pytest
 
+from generation import services
 from generation.models import Job
 from tests.factories import make_user
 from tests.integration.program import ASK, Program
@@ -141,3 +142,15 @@ def test_addresses_that_are_not_there_answer_in_json(program):
     for method in ("get", "post", "put", "delete"):
         answer = getattr(program.client, method)("/api/v1/unicorns")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_what_breaks_on_our_side_is_said_in_json(program, monkeypatch, caplog):
+    def breaks(**anything: object) -> None:
+        raise RuntimeError("a secret detail")
+
+    monkeypatch.setattr(services, "submit_job", breaks)
+    program.client.raise_request_exception = False
+    answer = program.post("generate", ASK)
+    assert (answer.status_code, answer.json()["code"]) == (500, "server_error")
+    assert "secret" not in answer.content.decode()
+    assert "RuntimeError" in caplog.text
