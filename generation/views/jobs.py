@@ -63,7 +63,7 @@ def job_progress(request: HtmxRequest, job_id: UUID) -> HttpResponseBase:
     """What a waiting card asks for again and again.
 
     While the status is the one the card shows, a valid ticket is answered from Redis alone, without one SQL
-    statement. Everything else, a dead Redis included, looks into PostgreSQL and answers with the whole card.
+    statement. Everything else, a dead Redis included, looks into PostgreSQL; a change brings the whole card.
     """
     token = request.GET.get("token", "")
     watcher = events.read_card_token(token, job_id)
@@ -71,7 +71,7 @@ def job_progress(request: HtmxRequest, job_id: UUID) -> HttpResponseBase:
     if watcher and progress and progress.status == watcher.status:
         watch = Watch(str(job_id), token, progress, _place(request))
         return render(request, "generation/_job_progress.html", {"watch": watch})
-    return _fresh_card(request, job_id)
+    return _look(request, job_id)
 
 
 @require_GET
@@ -118,8 +118,11 @@ def find_job(request: HtmxRequest, job_id: UUID) -> Job:
 
 
 @signed_in
-def _fresh_card(request: HtmxRequest, job_id: UUID) -> HttpResponse:
+def _look(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     found = find_job(request, job_id)
+    if not found.is_over and found.status == request.GET.get("shows"):
+        watch = card_of(found, request.user, place=_place(request)).watch
+        return render(request, "generation/_job_progress.html", {"watch": watch})
     response = _update(request, found, *(ENDINGS[Job.Status(found.status)] if found.is_over else ("", "")))
     return reswap(retarget(response, f"#job-{job_id}"), "outerHTML")
 

@@ -16,7 +16,7 @@ from tests.integration.pages import HTMX, client_of, make_completed_job, make_im
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 
 
-# --- Links ------------------------------------------------------------------------------------------------------------------
+# --- Links ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("variant", "content_type"), [("original", "image/png"), ("preview", "image/webp"), ("thumbnail", "image/webp")]
 )
@@ -68,7 +68,7 @@ def test_a_picture_that_is_not_there_is_not_found():
     assert client_of(make_user()).get(f"/images/{uuid4()}/original").status_code == 404
 
 
-# --- Files --------------------------------------------------------------------------------------------------------------------
+# --- Files ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("token", ["x", "..%2Fetc", "a:b:c", signing.dumps("ai-generated/1/x.png")])
 def test_a_forged_link_opens_nothing(token):
     assert Client().get(f"/files/{token}").status_code == 404
@@ -88,7 +88,7 @@ def test_only_pictures_that_are_there_are_served(name):
     assert Client().get(default_storage.url(name)).status_code == 404
 
 
-# --- Gallery ------------------------------------------------------------------------------------------------------------------
+# --- Gallery --------------------------------------------------------------------------------------------------------
 def test_the_gallery_shows_the_teams_pictures_in_few_queries(django_assert_max_num_queries):
     user = make_user(credits=50)
     job, client = make_completed_job(user, count=4), client_of(user)
@@ -125,7 +125,7 @@ def test_a_broken_place_in_the_gallery_leads_to_its_start():
     assert client.get("/gallery/more?cursor=nonsense").status_code == 404
 
 
-# --- Deleting -----------------------------------------------------------------------------------------------------------------
+# --- Deleting -------------------------------------------------------------------------------------------------------
 def test_deleting_removes_row_and_files(django_capture_on_commit_callbacks):
     user = make_user(credits=50)
     image = make_image(user)

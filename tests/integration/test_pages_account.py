@@ -140,7 +140,7 @@ def test_a_stranger_revokes_nothing():
     assert key.revoked_at is None
 
 
-# --- When something is wrong ----------------------------------------------------------------------------------------------
+# --- When something is wrong ----------------------------------------------------------------------------------------
 def test_a_page_that_is_not_there_is_in_our_design():
     for client in (Client(), client_of(make_user())):
         answer = client.get("/no/such/page")

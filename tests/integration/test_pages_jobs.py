@@ -34,7 +34,7 @@ def poll_url(page: bytes) -> str:
     return url.replace("&amp;", "&")
 
 
-# --- Who may see what -----------------------------------------------------------------------------------------------------
+# --- Who may see what -----------------------------------------------------------------------------------------------
 PAGES = ["", "/card", "/progress", "/preview"]
 ACTS = ["/cancel", "/retry"]
 
@@ -62,7 +62,7 @@ def test_a_job_that_is_not_there_is_not_found():
     assert client_of(make_user()).get(f"/jobs/{uuid4()}").status_code == 404
 
 
-# --- The page -------------------------------------------------------------------------------------------------------------
+# --- The page -------------------------------------------------------------------------------------------------------
 def test_a_finished_job_shows_pictures_both_prompts_settings_and_receipt():
     user = make_user(credits=50)
     job = make_completed_job(user, count=3, style="neon", negative_prompt="clouds", seed=40)
@@ -100,7 +100,7 @@ def test_words_of_people_are_never_markup():
     assert "<img src=x" not in page and "<b hx-get" not in page and "<i>" not in page
 
 
-# --- Progress -------------------------------------------------------------------------------------------------------------
+# --- Progress -------------------------------------------------------------------------------------------------------
 def test_an_unchanged_card_costs_no_sql(django_assert_num_queries):
     user = make_user(credits=50)
     job, client = make_job(user), client_of(user)
@@ -174,7 +174,7 @@ def test_without_redis_the_card_is_still_right(monkeypatch):
     monkeypatch.setattr(events, "_try", lambda call, otherwise: otherwise)
     url = poll_url(client.get("/studio").content)
     text = client.get(url, headers=HTMX).content.decode()
-    assert "You are next." in text and "job--queued" in text
+    assert "You are next." in text and "<article" not in text
     complete(job)
     assert "Your picture is ready." in client.get(url, headers=HTMX).content.decode()
 
@@ -210,7 +210,7 @@ def test_signing_out_ends_the_tickets():
     assert b"You are next." not in client.get(url, headers=HTMX).content
 
 
-# --- Acts -----------------------------------------------------------------------------------------------------------------
+# --- Acts -----------------------------------------------------------------------------------------------------------
 def test_canceling_gives_the_credits_back_at_once():
     user = make_user(credits=50)
     job = make_job(user)
@@ -263,7 +263,7 @@ def test_trying_again_without_credits_is_refused_in_words():
     assert Job.objects.count() == 2
 
 
-# --- The list -------------------------------------------------------------------------------------------------------------
+# --- The list -------------------------------------------------------------------------------------------------------
 def test_the_list_shows_failed_jobs_too_and_filters(django_assert_max_num_queries):
     user = make_user(credits=90)
     failed = make_job(user, prompt="one that fails")

@@ -21,7 +21,7 @@ def submit(client: Client, *, htmx: bool = True, **fields: object):
     return client.post(SUBMIT, studio_form(**fields), headers=HTMX if htmx else None)
 
 
-# --- The landing page -------------------------------------------------------------------------------------------------
+# --- The landing page -----------------------------------------------------------------------------------------------
 def test_the_front_door_is_open_to_everybody():
     page = Client().get("/")
     assert page.status_code == 200
@@ -74,7 +74,7 @@ def test_without_credits_the_front_door_says_so():
     assert not Job.objects.exists()
 
 
-# --- The page -----------------------------------------------------------------------------------------------------------
+# --- The page -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("url", [STUDIO, "/gallery", "/jobs", "/account/"])
 def test_a_visitor_is_led_to_the_sign_in_and_back(url):
     answer = Client().get(url)
@@ -117,7 +117,7 @@ def test_every_page_is_strict_about_what_may_run():
     assert page.headers["Cache-Control"] == "private, no-store"
 
 
-# --- Submitting -----------------------------------------------------------------------------------------------------------
+# --- Submitting -----------------------------------------------------------------------------------------------------
 def test_a_submit_answers_with_the_card_a_fresh_key_and_the_balance(django_assert_max_num_queries):
     user = make_user(credits=50)
     client = client_of(user)
@@ -244,7 +244,7 @@ def test_reading_a_submit_address_is_not_allowed():
     assert client_of(make_user()).get(SUBMIT).status_code == 405
 
 
-# --- Price, expansion, models ---------------------------------------------------------------------------------------------
+# --- Price, expansion, models ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("fields", "credits"),
     [({}, "6"), ({"count": "4"}, "24"), ({"quality": "hd"}, "9"), ({"prompt": "", "count": "3"}, "18")],
@@ -323,7 +323,7 @@ def test_models_are_offered_when_there_is_a_choice():
     assert Job.objects.values_list("model", "width", "height").get() == ("sdxl-lightning", 832, 1216)
 
 
-# --- Regenerate -------------------------------------------------------------------------------------------------------------
+# --- Regenerate -----------------------------------------------------------------------------------------------------
 def test_regenerating_begins_with_the_same_settings_and_another_seed():
     user = make_user(credits=50)
     job = make_completed_job(user, style="anime", product="mug", size="384x384", quality="hd", count=3, seed=77)

@@ -1,0 +1,105 @@
+"""A browser, a live server, and a worker thread with the fake device; what the console says is evidence."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.db import connection
+from playwright.sync_api import Browser, Page
+
+from generation import seed, tasks
+from generation.worker import Worker
+from tests.fake_engine import FakeEngine
+
+# Here it outranks the fixture of the same name that pytest-playwright brings.
+from tests.servers import browser_type_launch_args  # noqa: F401
+
+# Playwright's loop lives in the thread of the tests, and Django would take that for an asynchronous view.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+PASSWORD = "correct horse battery"
+WAIT_MS = 15_000
+
+
+@pytest.fixture
+def site(transactional_db: None, live_server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the server, with a catalogue; its bell rings nowhere unless `device` listens."""
+    seed.seed()
+    monkeypatch.setattr(tasks, "ring_now", lambda: None)
+    return live_server.url
+
+
+@pytest.fixture
+def device(site: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    """A worker that draws what is queued, with this engine, in a thread of its own."""
+    engine, bell, is_over = FakeEngine(), threading.Event(), threading.Event()
+    engine.step_seconds = 0.05
+    monkeypatch.setattr(tasks, "ring_now", bell.set)
+    worker = Worker(engine, models=["starter"])
+    worker.start()
+
+    def work() -> None:
+        while not is_over.is_set():
+            bell.wait(0.2)
+            bell.clear()
+            worker.drain()
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield engine
+    is_over.set()
+    worker.ask_to_stop()
+    thread.join()
+    worker.stop()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a window. When the test ends, nobody's console may hold an error that the test did not expect."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_one(*, expects: tuple[str, ...] = (), **options: object) -> Page:
+        contexts.append(context := browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options}))
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+
+        def note(text: str) -> None:
+            if not any(part in text for part in expects):
+                complaints.append(f"{page.url}: {text}")
+
+        page.on("console", lambda said: note(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: note(str(error)))
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def sign_in(site: str) -> Callable[[Page, object], None]:
+    """Sign somebody in as a person does."""
+
+    def sign(page: Page, user) -> None:
+        page.goto(f"{site}/accounts/login/")
+        page.get_by_label("Email").fill(user.email)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.locator("main").get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/studio")
+
+    return sign
+
+
+def accessibility_problems(page: Page) -> list[str]:
+    """What axe calls serious or critical, one line each."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {node['html'][:120]}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
