@@ -26,6 +26,7 @@ WAIT_SECONDS = 30
 WORKER_SECONDS = 30
 # After a failure Redis is left alone for this long, so that a dead one does not cost a time-out per call.
 BREAK_SECONDS = 2.0
+COUNTS_KEY = "counts"
 CARD_SALT = "generation.card"
 _broken_until = 0.0
 
@@ -160,6 +161,25 @@ def note_speed(model: str, seconds_per_image: float) -> None:
 def speed_of(model: str) -> float | None:
     text = _try(lambda: client().get(f"speed:{model}"), None)
     return float(text) if text else None
+
+
+# --- Counts that wait to be written down ----------------------------------------------------------------------------
+def add_to_count(field: str, times: int = 1) -> bool:
+    """Count something that `counts.write_down` will take away. False: Redis is away."""
+    return _try(lambda: client().hincrby(COUNTS_KEY, field, times), None) is not None
+
+
+def take_counts() -> dict[str, int]:
+    """Everything that was counted since the last time."""
+
+    def take() -> dict[str, int]:
+        with client().pipeline(transaction=True) as pipe:
+            pipe.hgetall(COUNTS_KEY)
+            pipe.delete(COUNTS_KEY)
+            found, _ = pipe.execute()
+        return {field.decode(): int(times) for field, times in found.items()}
+
+    return _try(take, {})
 
 
 # --- The card's token: a look that costs no SQL ---------------------------------------------------------------------

@@ -143,6 +143,7 @@ class Job(models.Model):
             models.Index(fields=["-priority", "created_at"], condition=Q(status="queued"), name="job_queue"),
             models.Index(fields=["lease_until"], condition=Q(status="processing"), name="job_leases"),
             models.Index(fields=["team", "-created_at", "-id"], name="job_list"),
+            models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="job_finished"),
             models.Index(
                 fields=["team"], condition=Q(status__in=["queued", "processing"]), name="job_unfinished_per_team"
             ),

@@ -4,7 +4,8 @@ from django.contrib.auth.signals import user_logged_out
 from django.dispatch import receiver
 
 from accounts.models import User
-from generation import events
+from generation import counts, events
+from tenkaigen import alarms
 
 
 @receiver(user_logged_out)
@@ -12,3 +13,9 @@ def end_tickets(sender: object, user: User | None, **kwargs: object) -> None:
     """Whoever signs out stops watching: the cards of their open pages get no more progress."""
     if user is not None:
         events.end_tickets(user.pk)
+
+
+@receiver(alarms.rang)
+def count_alarm(sender: object, name: str, **kwargs: object) -> None:
+    """Alarms ring in any process; /metrics finds them in the database."""
+    counts.add(counts.ALARM + name)

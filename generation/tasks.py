@@ -52,6 +52,14 @@ def sweep() -> None:
         ring_now()
 
 
+@shared_task(name="generation.write_counts")
+def write_counts() -> None:
+    """Every minute: move the counts that wait in Redis into the database."""
+    from generation import counts
+
+    counts.write_down()
+
+
 @shared_task(name="generation.cleanup_images")
 def cleanup_images() -> None:
     """Every hour: delete pictures whose time has run out."""

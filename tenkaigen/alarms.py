@@ -3,9 +3,9 @@
 import logging
 
 import structlog
-from prometheus_client import Counter
+from django.dispatch import Signal
 
-ALARMS = Counter("tenkaigen_alarms_total", "Things an operator must look at", ["name"])
+rang = Signal()  # with `name`; whoever counts them listens
 logger = structlog.get_logger("tenkaigen.alarms")
 
 
@@ -19,4 +19,5 @@ class OnlyAlarms(logging.Filter):
 def ring(name: str, **facts: object) -> None:
     """Alarm about `name` (stable, snake case) with the facts somebody needs to act."""
     ALARMS.labels(name=name).inc()
+    rang.send_robust(sender=None, name=name)
     logger.error(name, **facts)

@@ -5,6 +5,7 @@ Web, worker and beat share these settings; the command line decides the role. `t
 dangerous combinations at start.
 """
 
+from decimal import Decimal
 from pathlib import Path
 
 import environ
@@ -73,6 +74,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "tenkaigen.middleware.PrivatePagesMiddleware",
+    "generation.middleware.VisitMiddleware",
 ]
 
 TEMPLATES = [
@@ -261,6 +263,7 @@ WORKER_MODELS = env.list("WORKER_MODELS", default=["starter"])
 # A redelivered bell is harmless, so the timeout only has to be longer than one drain.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 2 * JOB_SECONDS_MAX, **REDIS_OPTIONS}
 CELERY_BEAT_SCHEDULE = {
+    "write counts": {"task": "generation.write_counts", "schedule": 60.0},
     "sweep jobs": {"task": "generation.sweep", "schedule": SWEEP_SECONDS},
     "clean up expired images": {"task": "generation.cleanup_images", "schedule": 3600.0},
 }
@@ -274,6 +277,12 @@ GEMINI_CALLS_MAX = env.int("GEMINI_CALLS_MAX", 3)  # at a time in one process: f
 GEMINI_THINKING_TOKENS = env.int("GEMINI_THINKING_TOKENS", 0)  # -1: as the model likes
 GEMINI_TOKENS_PER_TEAM_DAY = env.int("GEMINI_TOKENS_PER_TEAM_DAY", 200_000)  # in and out, a UTC day
 EXPANSION_WAIT_SECONDS = GEMINI_SECONDS_MAX + 1  # a submitted job waits so long for better words
+
+# --- Seeing it run: see docs/operations/monitoring.md -----------------------------------------------------------------
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # `Authorization: Bearer ...` for /metrics; empty: only staff may look
+PRICE_CURRENCY = env.str("PRICE_CURRENCY", "USD")
+DEVICE_PRICE_PER_HOUR = Decimal(env.str("DEVICE_PRICE_PER_HOUR", "0"))  # of one device, in PRICE_CURRENCY; 0: not known
+STORAGE_PRICE_PER_GB_MONTH = Decimal(env.str("STORAGE_PRICE_PER_GB_MONTH", "0"))  # 10^9 bytes for 30 days
 
 # --- Security headers -----------------------------------------------------------------------------------------------
 CONTENT_SECURITY_POLICY = {

@@ -4,11 +4,15 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
+from generation.views.report import report
 from tenkaigen import views
+from tenkaigen.metrics import metrics
 
 urlpatterns = [
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
+    path(f"{settings.ADMIN_PATH}report/", admin.site.admin_view(report), name="admin_report"),
     path(settings.ADMIN_PATH, admin.site.urls),
     path("accounts/", include("allauth.account.urls")),
     path("account/", include("accounts.urls")),

@@ -1,0 +1,78 @@
+"""What the product did in the last days, as lines to read or as CSV to calculate with."""
+
+import csv
+from collections.abc import Iterator, Sequence
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from generation import report as reports
+from generation.report import Funnel, Line, Report
+
+COLUMNS = (
+    "table", "name", "images", "jobs", "completed", "failed", "canceled", "success_percent", "mean_seconds",
+    "p95_seconds", "device_seconds", "stored_bytes", "credits_charged", "cost", "cost_per_1000_images",
+    "visits", "sign_ups", "buyers",
+)  # fmt: skip
+SHOWN = (
+    "name", "images", "jobs", "failed", "canceled", "success_percent", "mean_seconds", "p95_seconds",
+    "device_seconds", "stored_bytes", "cost_per_1000_images", "visits", "sign_ups", "buyers",
+)  # fmt: skip
+
+
+class Command(BaseCommand):
+    help = "Images, success, times, storage, cost, visits, sign-ups and buyers of the last days."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--days", type=int, default=30, help=f"1 to {reports.DAYS_MAX}, today included")
+        parser.add_argument("--csv", action="store_true", help="one table for a program, on standard output")
+
+    def handle(self, *, days: int, **options: object) -> None:
+        if not 1 <= days <= reports.DAYS_MAX:
+            raise CommandError(f"--days must be from 1 to {reports.DAYS_MAX}")
+        rows = list(rows_of(reports.make(reports.last_days(days))))
+        if options["csv"]:
+            csv.writer(self.stdout, lineterminator="").writerows([COLUMNS, *rows])
+            return
+        for line in aligned([SHOWN, *([row[COLUMNS.index(name)] for name in SHOWN] for row in rows)]):
+            self.stdout.write(line)
+        if not settings.DEVICE_PRICE_PER_HOUR:
+            self.stdout.write("No costs: DEVICE_PRICE_PER_HOUR is not set.")
+
+
+def rows_of(made: Report) -> Iterator[list[str]]:
+    total = Funnel(
+        "all",
+        sum(day.visits for day in made.funnel),
+        sum(day.sign_ups for day in made.funnel),
+        sum(day.buyers for day in made.funnel),
+    )
+    for line, funnel in zip(made.days, made.funnel, strict=True):
+        yield _row("day", line, funnel)
+    for line in made.models:
+        yield _row("model", line, None)
+    yield _row("all", made.total, total)
+
+
+def _row(table: str, line: Line, funnel: Funnel | None) -> list[str]:
+    numbers = [
+        line.images, line.jobs, line.completed, line.failed, line.canceled, line.success_percent, line.mean_seconds,
+        line.p95_seconds, line.device_seconds, line.stored_bytes, line.charged_centi / 100, line.cost,
+        line.cost_per_1000,
+    ]  # fmt: skip
+    people = [funnel.visits, funnel.sign_ups, funnel.buyers] if funnel else [None] * 3
+    return [table, line.name, *map(_text, [*numbers, *people])]
+
+
+def _text(number: object) -> str:
+    if number is None:
+        return ""
+    return str(number) if isinstance(number, int) else f"{number:.2f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]

@@ -1,0 +1,247 @@
+"""What the product did, day by day and model by model, and what it cost. Reads only; one statement for each table.
+
+Days are days of TIME_ZONE. A job counts on the day it ended. Jobs of one batch share the device, so a batch's device
+time is that of its longest job; attempts before a job's last one are not in it.
+"""
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+from django.db.models import Count, Sum
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+
+from accounts.models import User
+from credits.models import Grant
+from generation import counts
+from generation.models import DayCount, Image
+
+DAYS_MAX = 366
+HOUR_SECONDS = 3600
+MONTH_DAYS = 30
+GB_BYTES = 10**9
+FOREVER_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+CACHE_SECONDS = 2 * 86_400
+CLOSED = """
+WITH closed AS (
+    SELECT (finished_at AT TIME ZONE %(zone)s)::date AS day, status, kind, model, failure_code,
+        charged_centi, stored_bytes, processing_ms / 1000.0 AS processing_seconds,
+        EXTRACT(epoch FROM claimed_at - created_at) AS waiting_seconds,
+        CASE WHEN status = 'completed' AND kind = 'image'
+            THEN count - COALESCE(jsonb_array_length(metadata -> 'blocked'), 0) ELSE 0 END AS images,
+        CASE WHEN ROW_NUMBER() OVER (PARTITION BY worker, claimed_at ORDER BY device_ms DESC NULLS LAST) = 1
+            THEN device_ms / 1000.0 ELSE 0 END AS device_seconds
+    FROM generation_job
+    WHERE finished_at >= %(since)s AND finished_at < %(until)s
+)
+"""
+LINES = """
+SELECT {name},
+    COUNT(*) FILTER (WHERE status = 'completed'),
+    COUNT(*) FILTER (WHERE status = 'failed'),
+    COUNT(*) FILTER (WHERE status = 'canceled'),
+    COALESCE(SUM(images), 0),
+    AVG(processing_seconds) FILTER (WHERE status = 'completed'),
+    PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY processing_seconds) FILTER (WHERE status = 'completed'),
+    COALESCE(SUM(device_seconds), 0),
+    COALESCE(SUM(stored_bytes), 0),
+    COALESCE(SUM(charged_centi), 0)
+FROM closed GROUP BY 1 ORDER BY 1
+"""
+TALLY = """
+SELECT status, kind, model, failure_code, COUNT(*), COALESCE(SUM(images), 0), COALESCE(SUM(device_seconds), 0),
+    COALESCE(SUM(processing_seconds), 0), COALESCE(SUM(waiting_seconds), 0), COALESCE(SUM(charged_centi), 0)
+FROM closed GROUP BY 1, 2, 3, 4
+"""
+NAMES = {"day": "day", "model": "model", "all": "'all'"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a table: what ended under one name."""
+
+    name: str
+    completed: int = 0
+    failed: int = 0
+    canceled: int = 0
+    images: int = 0
+    mean_seconds: float | None = None
+    p95_seconds: float | None = None
+    device_seconds: float = 0.0
+    stored_bytes: int = 0
+    charged_centi: int = 0
+
+    @property
+    def jobs(self) -> int:
+        return self.completed + self.failed + self.canceled
+
+    @property
+    def success_percent(self) -> float | None:
+        """Completed among those that were not canceled; None without any."""
+        tried = self.completed + self.failed
+        return 100 * self.completed / tried if tried else None
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What the device and the store took for this, in PRICE_CURRENCY; None while no price is set."""
+        if not settings.DEVICE_PRICE_PER_HOUR:
+            return None
+        device = Decimal(self.device_seconds) / HOUR_SECONDS * settings.DEVICE_PRICE_PER_HOUR
+        months = Decimal(settings.IMAGE_LIFETIME_DAYS) / MONTH_DAYS
+        return device + Decimal(self.stored_bytes) / GB_BYTES * months * settings.STORAGE_PRICE_PER_GB_MONTH
+
+    @property
+    def cost_per_1000(self) -> Decimal | None:
+        cost = self.cost
+        return cost / self.images * 1000 if cost is not None and self.images else None
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """How many came, signed up and bought on one day."""
+
+    name: str
+    visits: int = 0
+    sign_ups: int = 0
+    buyers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that the command and the page show."""
+
+    days: Sequence[Line]
+    models: Sequence[Line]
+    total: Line
+    funnel: Sequence[Funnel]
+    stored_bytes: int  # what is in the store now
+
+
+class Ending(NamedTuple):
+    """How jobs ended, in the words of their columns."""
+
+    status: str
+    kind: str
+    model: str
+    code: str
+
+
+class Tally(NamedTuple):
+    """Sums over jobs that ended."""
+
+    jobs: int = 0
+    images: int = 0
+    device_seconds: float = 0.0
+    processing_seconds: float = 0.0
+    waiting_seconds: float = 0.0
+    charged_centi: int = 0
+
+    def plus(self, other: Iterable[float]) -> "Tally":
+        return Tally(*map(operator.add, self, other))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Whole days, the last one included."""
+
+    first: date
+    last: date
+
+    @property
+    def since(self) -> datetime:
+        return _midnight(self.first)
+
+    @property
+    def until(self) -> datetime:
+        return _midnight(self.last + timedelta(days=1))
+
+    def __iter__(self) -> Iterator[date]:
+        return (self.first + timedelta(days=place) for place in range((self.last - self.first).days + 1))
+
+
+def last_days(days: int) -> Span:
+    """Today and the days before it, `days` in all."""
+    assert 1 <= days <= DAYS_MAX
+    today = timezone.localdate()
+    return Span(today - timedelta(days=days - 1), today)
+
+
+def make(span: Span) -> Report:
+    counts.write_down()
+    of_day = {line.name: line for line in lines(span, "day")}
+    total = lines(span, "all")
+    return Report(
+        days=[of_day.get(str(day), Line(str(day))) for day in span],
+        models=lines(span, "model"),
+        total=total[0] if total else Line("all"),
+        funnel=funnel(span),
+        stored_bytes=Image.objects.aggregate(bytes=Sum("size_bytes"))["bytes"] or 0,
+    )
+
+
+def lines(span: Span, by: str) -> list[Line]:
+    """One table, by "day", "model" or "all"."""
+    rows = _closed(LINES.format(name=NAMES[by]), span.since, span.until)
+    return [
+        Line(str(name), *ends, int(images), _float(mean), _float(p95), float(device), int(stored), int(charged))
+        for name, *ends, images, mean, p95, device, stored, charged in rows
+    ]
+
+
+def funnel(span: Span) -> list[Funnel]:
+    visits = DayCount.objects.filter(name=counts.VISIT, day__range=(span.first, span.last)).values_list("day", "count")
+    people = User.objects.filter(is_demo=False, date_joined__gte=span.since, date_joined__lt=span.until)
+    sign_ups = _per_day(people, "date_joined", Count("id"))
+    bought = Grant.objects.filter(source=Grant.Source.PURCHASE, created_at__gte=span.since, created_at__lt=span.until)
+    buyers = _per_day(bought, "created_at", Count("wallet", distinct=True))
+    seen = dict(visits)
+    return [Funnel(str(day), seen.get(day, 0), sign_ups.get(day, 0), buyers.get(day, 0)) for day in span]
+
+
+def tallies() -> dict[Ending, Tally]:
+    """Sums over all jobs that ever ended.
+
+    Jobs that ended on an earlier day do not change any more: their sums are kept in the cache. An hour's grace lets
+    every transaction of the old day commit first.
+    """
+    cut = datetime.combine((timezone.now() - timedelta(hours=1)).date(), time.min, UTC)
+    key = f"report:tallies:{cut:%Y-%m-%d}"
+    old = cache.get(key)
+    if old is None:
+        old = _closed(TALLY, FOREVER_AGO, cut)
+        cache.set(key, old, CACHE_SECONDS)
+    sums: dict[Ending, Tally] = {}
+    for status, kind, model, code, *numbers in [*old, *_closed(TALLY, cut, timezone.now() + timedelta(hours=1))]:
+        ending = Ending(status, kind, model, code)
+        sums[ending] = sums.get(ending, Tally()).plus(map(_number, numbers))
+    return sums
+
+
+def _closed(select: str, since: datetime, until: datetime) -> list[Sequence[Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(CLOSED + select, {"zone": settings.TIME_ZONE, "since": since, "until": until})
+        return list(cursor.fetchall())
+
+
+def _per_day(rows: Any, moment: str, number: Any) -> dict[date, int]:
+    days = rows.annotate(of_day=TruncDate(moment)).values("of_day").annotate(number=number)
+    return dict(days.order_by().values_list("of_day", "number"))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, timezone.get_default_timezone())
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, Decimal) else value
