@@ -5,11 +5,14 @@ none), no checksums beyond what the protocol asks for (B2 and R2 refuse the newe
 path, so that a link keeps its path when a CDN takes the host's place.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import boto3.session
+import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -54,6 +57,17 @@ class PrivateBucket(S3Storage):
             file_overwrite=True,  # keys are nobody else's, and a HEAD before every PUT would only cost time
             session_profile=None,
             security_token=None,
+        )
+
+    def _create_session(self) -> boto3.session.Session:
+        """A session that knows these keys and nothing of the AWS profile of whoever starts the process."""
+        # Each: its name in a config file, in the environment, its default, and how it is read.
+        nothing = (None, None, os.devnull, None)
+        own = botocore.session.Session(
+            session_vars={"profile": (None, None, None, None), "config_file": nothing, "credentials_file": nothing}
+        )
+        return boto3.session.Session(
+            botocore_session=own, aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key
         )
 
     @property

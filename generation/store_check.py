@@ -43,7 +43,8 @@ def facts() -> Iterator[Fact]:
     store: Any = default_storage
     key = f"{FOLDER}/{secrets.token_hex(8)}.png"
     content = secrets.token_bytes(CONTENT_BYTES)
-    yield Fact("store", None, _name_of(store))
+    named = _try("store", lambda: _name_of(store))
+    yield Fact("store", None, named.words) if named.is_good else named
     written = _try("write", lambda: _write(store, key, content))
     yield written
     if not written.is_good:

@@ -125,6 +125,11 @@ def test_the_environment_alone_makes_the_store_and_what_pages_may_show(environme
         "B2_S3_SECRET_ACCESS_KEY": "s",
         "B2_S3_PREFIX": "/made-here/",
         "DJANGO_SETTINGS_MODULE": "tenkaigen.settings",
+        # What somebody uses for other things on this machine changes nothing.
+        "AWS_PROFILE": "of-something-else",
+        "AWS_ENDPOINT_URL": "https://elsewhere.example.com",
+        "AWS_SESSION_TOKEN": "another-token",
+        "AWS_ACCESS_KEY_ID": "another-key",
         **environment,
     }
     program = (
@@ -139,7 +144,7 @@ def test_the_environment_alone_makes_the_store_and_what_pages_may_show(environme
     sources, link, kind = json.loads(ran.stdout)
     assert kind == "PrivateBucket" and sources == ["'self'", "data:", origin]
     assert link.startswith(f"{origin}/pictures/made-here/a.png?X-Amz-Algorithm=AWS4-HMAC-SHA256")
-    assert "&X-Amz-Expires=300&" in link
+    assert "&X-Amz-Expires=300&" in link and "X-Amz-Credential=k%2F" in link and "Token" not in link
 
 
 # --- What goes over the wire ---

@@ -1,5 +1,7 @@
 """`check_storage` and `storage_lifecycle`: what they find, what they change, and what they leave alone."""
 
+import socket
+
 import pytest
 from botocore.exceptions import ClientError
 from django.core.files.storage import default_storage
@@ -40,6 +42,11 @@ def shim(servers):
 @pytest.fixture
 def direct(shim):
     return s3_shim.direct_client(shim)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0.01)
 
 
 @pytest.fixture
@@ -119,6 +126,18 @@ def test_a_bucket_that_is_not_there_is_one_bad_line_or_is_made(bucket, direct, c
     assert call("check_storage", "--make-bucket")[1][0] == "bucket: was there"
 
 
+def test_a_store_that_is_away_is_a_bad_line_and_no_traceback(shim, settings, call):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        settings.STORAGES = settings.STORAGES | {"default": s3_shim.storage_setting(shim, endpoint_url=away)}
+        code, lines = call("check_storage")
+        assert code == 1 and [line.split(":")[0] for line in lines] == ["BAD store", "BAD write"]
+        for command in (["check_storage", "--make-bucket"], ["storage_lifecycle"]):
+            with pytest.raises(CommandError, match="Could not connect"):
+                call_command(*command)
+
+
 def test_files_on_this_machine_pass_too(call):
     code, lines = call("check_storage")
     assert code == 0 and lines[-1] == "ok delete: gone"
@@ -185,8 +204,7 @@ def test_a_rule_that_something_else_narrows_is_not_ours():
     assert not lifecycle.is_in_force([tagged], lifecycle.wanted("ai-generated", 90, is_versioned=False), "ai-generated")
 
 
-def test_a_store_that_refuses_says_so(bucket, shim, monkeypatch):
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0.01)
+def test_a_store_that_refuses_says_so(bucket, shim):
     shim.break_next("GET", *[s3_shim.answer(501)] * 100)
     with pytest.raises(CommandError):
         call_command("storage_lifecycle")

@@ -2,8 +2,9 @@
 
 import sys
 
+from botocore.exceptions import BotoCoreError, ClientError
 from django.core.files.storage import default_storage
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from generation import store_check
 
@@ -16,7 +17,10 @@ class Command(BaseCommand):
 
     def handle(self, *, make_bucket: bool, **options: object) -> None:
         if make_bucket and hasattr(default_storage, "make_bucket"):
-            self.stdout.write(f"bucket: {'made' if default_storage.make_bucket() else 'was there'}")
+            try:
+                self.stdout.write(f"bucket: {'made' if default_storage.make_bucket() else 'was there'}")
+            except (BotoCoreError, ClientError) as error:
+                raise CommandError(str(error)) from error
         bad = 0
         for fact in store_check.facts():
             bad += fact.is_good is False
