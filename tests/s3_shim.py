@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
         names = {name.lower(): value for name, value in self.headers.items()}
         self.shim.seen.append(Request(self.command, self.path, names))
         fault = self.shim.next_fault(self.command)
-        is_listing = urlsplit(self.path).path.strip("/") == BUCKET and self.command == "GET"
+        is_listing = "/" not in urlsplit(self.path).path.strip("/") and self.command == "GET"
         if is_listing and self.shim.is_listing_private and "authorization" not in names:
             fault = answer(403)
         if fault:
