@@ -5,6 +5,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db.models import Prefetch, Q, QuerySet, Sum
 from django.utils import timezone
 
@@ -19,6 +20,7 @@ from tenkaigen.paging import Page, page
 
 OPEN = (Job.Status.QUEUED, Job.Status.PROCESSING)
 RECENT_JOBS = 12
+NAMES_SECONDS = 60  # how long a changed name of a style takes to show on old jobs
 NEWEST_FIRST = Prefetch("images", Image.objects.order_by("index"))
 
 
@@ -62,6 +64,16 @@ def products() -> QuerySet[Product]:
 
 def models() -> QuerySet[ImageModel]:
     return ImageModel.objects.filter(is_active=True)
+
+
+def catalogue_names() -> dict[str, str]:
+    """What styles and products are called, by `style:slug` and `product:slug`; the retired ones, too."""
+    return cache.get_or_set("catalogue-names", _read_names, NAMES_SECONDS) or {}
+
+
+def _read_names() -> dict[str, str]:
+    rows = (("style", Style), ("product", Product))
+    return {f"{kind}:{slug}": name for kind, model in rows for slug, name in model.objects.values_list("slug", "name")}
 
 
 def size_for_product(spec: catalog.ModelSpec, slug: str) -> str:

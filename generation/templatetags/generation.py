@@ -12,6 +12,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince
 
+from generation import queries
+
 register = template.Library()
 
 # Drawn on a 24 x 24 grid with a stroke of 1.75. They stand in the page, so they take its colour.
@@ -70,8 +72,12 @@ def ago(moment: datetime) -> str:
 
 @register.filter
 def style_name(slug: str) -> str:
-    """A style or product by a readable name, without asking the database for it."""
-    return slug.replace("-", " ").capitalize()
+    return queries.catalogue_names().get(f"style:{slug}", slug)
+
+
+@register.filter
+def product_name(slug: str) -> str:
+    return queries.catalogue_names().get(f"product:{slug}", slug)
 
 
 @cache
