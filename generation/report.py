@@ -189,10 +189,7 @@ def make(span: Span) -> Report:
 def lines(span: Span, by: str) -> list[Line]:
     """One table, by "day", "model" or "all"."""
     rows = _closed(LINES.format(name=NAMES[by]), span.since, span.until)
-    return [
-        Line(str(name), *ends, int(images), _float(mean), _float(p95), float(device), int(stored), int(charged))
-        for name, *ends, images, mean, p95, device, stored, charged in rows
-    ]
+    return [_line(*row) for row in rows]
 
 
 def funnel(span: Span) -> list[Funnel]:
@@ -222,6 +219,22 @@ def tallies() -> dict[Ending, Tally]:
         ending = Ending(status, kind, model, code)
         sums[ending] = sums.get(ending, Tally()).plus(map(_number, numbers))
     return sums
+
+
+def _line(name: Any, completed: int, failed: int, canceled: int, images: Any, *rest: Any) -> Line:
+    mean, p95, device, stored, charged = rest
+    return Line(
+        name=str(name),
+        completed=completed,
+        failed=failed,
+        canceled=canceled,
+        images=int(images),
+        mean_seconds=_float(mean),
+        p95_seconds=_float(p95),
+        device_seconds=float(device),
+        stored_bytes=int(stored),
+        charged_centi=int(charged),
+    )
 
 
 def _closed(select: str, since: datetime, until: datetime) -> list[Sequence[Any]]:

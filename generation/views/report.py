@@ -14,6 +14,7 @@ from generation import report as reports
 CHOICES = (7, 30, 90, 365)
 DAYS_DEFAULT = 30
 WIDTH, HEIGHT = 720, 120
+MINUTE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def plots_of(made: reports.Report) -> list[Plot]:
         plot("Images a day", names, [line.images for line in made.days]),
         plot("Jobs that failed a day", names, [line.failed for line in made.days]),
         plot("Processing, 95th percentile", names, [line.p95_seconds or 0 for line in made.days], " s"),
-        plot("Device time a day", names, [line.device_seconds / reports.HOUR_SECONDS for line in made.days], " h"),
+        plot("Device time a day", names, [line.device_seconds / MINUTE_SECONDS for line in made.days], " min"),
         plot("Visits a day", names, [day.visits for day in made.funnel]),
         plot("Sign-ups a day", names, [day.sign_ups for day in made.funnel]),
     ]
