@@ -18,6 +18,5 @@ class OnlyAlarms(logging.Filter):
 
 def ring(name: str, **facts: object) -> None:
     """Alarm about `name` (stable, snake case) with the facts somebody needs to act."""
-    ALARMS.labels(name=name).inc()
-    rang.send_robust(sender=None, name=name)
     logger.error(name, **facts)
+    rang.send_robust(sender=None, name=name)
