@@ -53,7 +53,7 @@ class GenerateForm(forms.Form):
         self.label_suffix = ""
         self.params: Params | None = None
         self.spec = catalog.CATALOG.get(str(self["model"].value() or ""), catalog.get(params.MODEL_DEFAULT))
-        self.fields["size"].widget.choices = [("", "Fits the product"), *map(_size_choice, self.spec.sizes)]
+        self.fields["size"].widget.choices = [("", "Automatic"), *map(_size_choice, self.spec.sizes)]
         self.fields["quality"].widget.choices = [("standard", "Standard"), ("hd", "HD: twice the steps")]
         self._limit("num_inference_steps", self.spec.steps_min, self.spec.steps_max, self.spec.steps_default)
         self._limit("guidance_scale", self.spec.guidance_min, self.spec.guidance_max, self.spec.guidance_default, 0.5)

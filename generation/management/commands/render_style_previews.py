@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from generation.engine import Batch, ImageRequest, build, catalog
 from generation.params import MODEL_DEFAULT
 from generation.prompts import StyleRecipe, local
-from generation.seed import FOLDER, read_rows
+from generation.seed import read_rows
 
 PROMPT = "a lighthouse by the sea at sunset"
 BYTES_MAX = 12_000
@@ -31,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--steps", type=int, default=20)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        recipes = [_recipe(row) for row in read_rows(FOLDER / "styles.toml", "style")]
+        recipes = [_recipe(row) for row in read_rows("styles.toml", "style")]
         folder = Path(settings.BASE_DIR) / "static" / "styles"
         if not options["apply"]:
             self.stdout.write("\n".join(str(folder / f"{recipe.slug}.webp") for recipe in recipes))
