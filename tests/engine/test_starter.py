@@ -132,7 +132,13 @@ def test_a_word_is_a_token_and_long_texts_are_cut(pipe):
 def _trainer(folder, monkeypatch):
     monkeypatch.setattr(prepare, "PCA_PICTURES", 12)
     plan = Plan(
-        minutes=10, out=folder, batch=4, text_steps=2, widths=(16, 16, 16, 16), sizes=Sizes(latents=16, pictures=16)
+        minutes=10,
+        out=folder,
+        batch=4,
+        text_steps=2,
+        widths=(16, 16, 16, 16),
+        sizes=Sizes(latents=16, pictures=16),
+        workers=1,
     )
     trainer = Trainer(plan)
     rng = random.Random(0)

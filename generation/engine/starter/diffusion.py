@@ -9,6 +9,7 @@ from generation.engine.starter.store import CELLS
 from generation.engine.starter.text import WIDTH
 
 EMA_DECAY = 0.998
+TIMESTEP_MIN = 60
 
 
 def build_scheduler() -> DPMSolverMultistepScheduler:
@@ -49,10 +50,14 @@ def build_unet(widths: tuple[int, ...] = WIDTHS) -> UNet2DConditionModel:
     )
 
 
-def draw_timesteps(batch: int, generator: torch.Generator, steps: int = 1000) -> torch.Tensor:
-    """One timestep from each of `batch` equal strata: small batches see all noise levels."""
+def draw_timesteps(batch: int, generator: torch.Generator) -> torch.Tensor:
+    """One timestep from each of `batch` strata, more of them near pure noise, where the prompt decides the picture.
+
+    Sampling in 8 steps never comes below 124, and below 60 there is almost nothing left to learn.
+    """
     offset = torch.rand(1, generator=generator)
-    return (((torch.arange(batch) + offset) / batch) * steps).long().clamp(max=steps - 1)
+    level = ((torch.arange(batch) + offset) / batch) ** 0.5
+    return (TIMESTEP_MIN + level * (1000 - TIMESTEP_MIN)).long().clamp(max=999)
 
 
 def velocity_loss(

@@ -4,10 +4,13 @@ With two threads inside every operation, a machine that others use too loses mos
 1.2 s a step against 0.7 s on one thread). Whole half batches side by side meet once a step.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+
+LOAD_OF_OTHERS_MAX = 1.0
 
 
 class Gang:
@@ -16,6 +19,14 @@ class Gang:
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._pool = ThreadPoolExecutor(workers)
+
+    def free(self) -> int:
+        """How many workers are worth starting: one where others keep the machine busy.
+
+        A worker casts all weights and holds a whole gradient, so two on one core are slower than one.
+        """
+        waiting = os.getloadavg()[0]
+        return 1 if waiting > self.workers + LOAD_OF_OTHERS_MAX else self.workers
 
     def backward(self, parameters: Sequence[torch.nn.Parameter], losses: Sequence[Callable[[], torch.Tensor]]) -> float:
         """Evaluate the losses side by side; returns their mean. Gradients replace what was in `.grad`."""

@@ -12,8 +12,8 @@ from generation.engine.starter.autoencoder import CHANNELS
 from generation.engine.starter.scenes import FACTORS, Scene, draw_split, paint
 from generation.engine.starter.store import CELLS, encode
 
-SCENES = 12_000
-EPOCHS = 4
+SCENES = 8_000
+EPOCHS = 3
 BATCH = 64
 BLUR_NOISE = 0.15  # the judge must not lean on detail finer than a generated picture shows
 

@@ -1,7 +1,7 @@
 """What a scene means and how it is painted. The same scene and seed give the same picture, byte for byte.
 
-Little is left to chance on purpose: one place for the subject, the sides of the picture may be mirrored, and
-clouds, stars and petals come in two arrangements. A small model learns meaning sooner than variety.
+Little is left to chance on purpose: one place for the subject and for the sun; clouds, stars and petals come in two
+arrangements. A small model learns meaning sooner than variety, and where two layouts are as likely it paints both.
 """
 
 import hashlib
@@ -92,7 +92,7 @@ def draw_split(rng: random.Random, is_held_out: bool) -> Scene:
 
 
 def paint(scene: Scene, seed: int, size: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
-    """Paint the scene: (height, width, 3) uint8 RGB. `seed` decides mirroring, clouds and small jitter.
+    """Paint the scene: (height, width, 3) uint8 RGB. `seed` decides clouds, stars, petals and paper.
 
     Args:
         size: (width, height). The scenery grows with the longer side and is cut, the subject with the shorter one.
@@ -102,21 +102,18 @@ def paint(scene: Scene, seed: int, size: tuple[int, int] = (SIDE, SIDE)) -> np.n
     canvas, scale = surface.getCanvas(), max(size) / SIDE
     brush = Brush(canvas, scene.style, scene.time)
     canvas.save()
-    if rng.random() < 0.5:
-        canvas.translate(size[0], 0)
-        canvas.scale(-1, 1)
     canvas.translate(0, -(max(size) - size[1]) * CUT_ABOVE)
     canvas.scale(scale, scale)
     paint_sky(brush, rng)
     paint_place(brush, scene.place, rng)
     canvas.restore()
     if scene.subject != "nothing":
-        _paint_subject(brush, scene, rng, size)
+        _paint_subject(brush, scene, size)
     picture = np.ascontiguousarray(surface.toarray(colorType=skia.kRGBA_8888_ColorType)[..., :3])
     return _FINISH.get(scene.style, lambda array, _: array)(picture, rng)
 
 
-def _paint_subject(brush: Brush, scene: Scene, rng: random.Random, size: tuple[int, int]) -> None:
+def _paint_subject(brush: Brush, scene: Scene, size: tuple[int, int]) -> None:
     colour = COLOURS[scene.colour]
     tones = {
         "main": (colour, glow_of(scene.colour)),
@@ -127,7 +124,7 @@ def _paint_subject(brush: Brush, scene: Scene, rng: random.Random, size: tuple[i
     canvas.save()
     canvas.translate(size[0] / 2, size[1])
     canvas.scale(scale, scale)
-    canvas.translate(rng.uniform(-3, 3), rng.uniform(-3, 3) - FEET_ABOVE_EDGE)
+    canvas.translate(0, -FEET_ABOVE_EDGE)
     canvas.scale(SUBJECT_SCALE, SUBJECT_SCALE)
     canvas.drawOval(skia.Rect.MakeLTRB(-60, -8, 60, 9), paint_of((0, 0, 0), alpha=70))
     for part in parts_of(scene.subject):

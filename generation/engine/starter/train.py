@@ -37,7 +37,6 @@ WARM_UP_STEPS = 200
 EMPTY_SHARE = 0.1
 DECODER_SHARE = 0.1  # of all minutes, spent evenly over the first half
 DECODER_CROP, DECODER_BATCH = 128, 8
-HALF_BATCH_UNTIL = 0.4  # of all minutes: early on more steps teach more than calmer ones
 LARGE_FROM = 0.7  # of all minutes: from here on some batches are larger than 256 x 256
 LARGE_EVERY = 12
 LARGE_BATCH = {(384, 256): 20, (256, 384): 20, (384, 384): 14, (384, 512): 10, (512, 384): 10, (512, 512): 8}
@@ -126,10 +125,6 @@ class Trainer:
         share = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall))
         return self.plan.learning_rate * share * min(1.0, (self.step + 1) / WARM_UP_STEPS)
 
-    @property
-    def batch(self) -> int:
-        return self.plan.batch // 2 if self.progress < HALF_BATCH_UNTIL else self.plan.batch
-
     def _captions(self, slots: list[int], rng: random.Random) -> list[str]:
         return [self._caption_of(self.store.scene(slot), rng) for slot in slots]
 
@@ -147,22 +142,24 @@ class Trainer:
             latents = np.stack([encode(picture, self.projection, self.bias) for picture in pictures])
             return torch.from_numpy(latents), [self._caption_of(scene, rng) for scene in scenes]
         held = min(self.store.painted, self.plan.sizes.latents)
-        slots = [rng.randrange(held) for _ in range(self.batch)]
+        slots = [rng.randrange(held) for _ in range(self.plan.batch)]
         return torch.from_numpy(self.store.latents[slots].astype(np.float32)), self._captions(slots, rng)
 
     def train_unet(self) -> float:
         latents, captions = self._draw(random.Random(self.step))
         ids = text.tokenize(self.tokenizer, captions)
 
+        workers = self.gang.free()
+
         def share(index: int) -> torch.Tensor:
-            part = slice(index, None, self.gang.workers)
-            generator = torch.Generator().manual_seed(self.step * self.gang.workers + index)
+            part = slice(index, None, workers)
+            generator = torch.Generator().manual_seed(self.step * workers + index)
             with torch.no_grad():
                 features = self.encoder(ids[part].to(self.device))[0]
             return velocity_loss(self.unet, latents[part].to(self.device), features, self.alphas, generator)
 
         self.optimizer.param_groups[0]["lr"] = self.learning_rate()
-        losses = [partial(share, index) for index in range(self.gang.workers)]
+        losses = [partial(share, index) for index in range(workers)]
         loss = self.gang.backward(list(self.unet.parameters()), losses)
         nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
         self.optimizer.step()
@@ -176,14 +173,15 @@ class Trainer:
         rng = np.random.default_rng(self.decoder_step)
         crops = self.store.draw_crops(rng, DECODER_BATCH, DECODER_CROP).to(self.device)
         projection, bias = self.projection.to(self.device), self.bias.to(self.device)
+        workers = self.gang.free()
         left = max(0.0, 1 - self.decoder_seconds / (DECODER_SHARE * self.plan.minutes * 60))
         self.decoder_optimizer.param_groups[0]["lr"] = 2e-3 * min(1, (self.decoder_step + 1) / 50) * (left + 0.02)
 
         def share(index: int) -> torch.Tensor:
             with torch.autocast(self.device.type, torch.bfloat16):
-                return autoencoder.decoder_loss(self.vae, crops[index :: self.gang.workers], projection, bias)
+                return autoencoder.decoder_loss(self.vae, crops[index::workers], projection, bias)
 
-        losses = [partial(share, index) for index in range(self.gang.workers)]
+        losses = [partial(share, index) for index in range(workers)]
         loss = self.gang.backward(list(self.vae.decoder.parameters()), losses)
         nn.utils.clip_grad_norm_(self.vae.decoder.parameters(), 0.5)
         self.decoder_optimizer.step()
@@ -218,7 +216,10 @@ class Trainer:
         try:
             self._wait_for_pictures()
             self._loop()
-            self.snapshot()
+            if self.is_stopping:
+                self.save()
+            else:
+                self.snapshot()
         finally:
             painter.terminate()
             painter.join()
@@ -256,7 +257,7 @@ class Trainer:
                 last = snapped = time.monotonic()
 
     def _log(self, losses: dict[str, list[float]]) -> None:
-        means = {kind: np.mean(values) if values else float("nan") for kind, values in losses.items()}
+        means = {kind: float(np.mean(values)) if values else 0.0 for kind, values in losses.items()}  # 0: it rested
         logger.info(
             "minute %.1f step %d (%d this minute) seen %d loss %.4f; decoder step %d loss %.4f; painted %d",
             *(self.seconds / 60, self.step, len(losses["unet"]), self.seen, means["unet"]),
