@@ -6,6 +6,7 @@ path, so that a link keeps its path when a CDN takes the host's place.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -35,6 +36,7 @@ class PrivateBucket(S3Storage):
 
     def __init__(self, *, cdn_domain: str = "", read_seconds: float = READ_SECONDS, **options: Any) -> None:
         self.cdn_domain = cdn_domain
+        self._making, self._made = threading.Lock(), None
         super().__init__(
             **options,
             client_config=Config(
@@ -69,6 +71,14 @@ class PrivateBucket(S3Storage):
         return boto3.session.Session(
             botocore_session=own, aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key
         )
+
+    @property
+    def connection(self) -> Any:
+        """One for all threads: making it takes a third of a second, and what is asked of it is safe to share."""
+        with self._making:
+            if self._made is None:
+                self._made = S3Storage.connection.fget(self)
+            return self._made
 
     @property
     def client(self) -> Any:
