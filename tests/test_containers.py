@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from django.conf import settings
 from django.core.management import call_command, get_commands, load_command_class
 
 from tenkaigen import healthcheck
@@ -375,7 +376,7 @@ def test_every_link_and_service_on_a_page_exists(document):
 
 @pytest.mark.parametrize("document", OURS_TO_TRY, ids=lambda document: document.name)
 def test_every_variable_on_a_page_is_read_by_somebody(document):
-    known = READ_BY_SETTINGS | EXAMPLE.keys() | {"WEB_CONCURRENCY"}
+    known = READ_BY_SETTINGS | EXAMPLE.keys() | set(dir(settings)) | {"WEB_CONCURRENCY"}
     for name in re.findall(r"`([A-Z][A-Z0-9_]{4,})(?:=[^`]*)?`", document.read_text()):
         assert name in known, name
 
