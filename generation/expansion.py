@@ -32,6 +32,7 @@ REST_WINDOW_SECONDS = 30
 FAILURES_KEY = "gemini:failures"
 FAILURES_OF_THE_OTHER_SIDE = ("slow", "busy", "away")
 NOTES = {
+    "crowded": "Many ask Gemini at the moment, so this is our own expansion.",
     "slow": "Gemini took too long, so this is our own expansion.",
     "busy": "Gemini is busy, so this is our own expansion.",
     "away": "Gemini could not be reached, so this is our own expansion.",

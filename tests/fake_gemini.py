@@ -176,6 +176,19 @@ def drips(seconds_each: float, pieces: int = 200) -> Reply:
     return reply
 
 
+def drips_headers(seconds_each: float, pieces: int = 30) -> Reply:
+    """As `drips`, before there is anything that a reader of the body could count."""
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Patience: ")
+        for _ in range(pieces):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(seconds_each)
+
+    return reply
+
+
 def hangs_up() -> Reply:
     def reply(handler: BaseHTTPRequestHandler) -> None:
         handler.close_connection = True

@@ -79,10 +79,10 @@ def write(prompt: str, *, style: str, product_recipe: str, styles: Sequence[Styl
         style: the slug of the style they chose; empty: Gemini may name one of `styles`.
 
     Raises:
-        ExpansionFailed: "slow", "busy", "away", "refused" or "unusable".
+        ExpansionFailed: "crowded", "slow", "busy", "away", "refused" or "unusable".
     """
     if not _slots.acquire(blocking=False):
-        raise ExpansionFailed("busy", tokens=0)
+        raise ExpansionFailed("crowded", tokens=0)
     asked = {"words": prompt, "for": product_recipe, "offered styles": [] if style else [row.slug for row in styles]}
     deadline = time.monotonic() + settings.GEMINI_SECONDS_MAX
     written: Future[Written] = Future()

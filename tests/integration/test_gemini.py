@@ -159,7 +159,7 @@ def test_two_429_are_enough(gemini, team):
     assert len(gemini.questions) == 2 and tokens_of(team) == 0
 
 
-@pytest.mark.parametrize("reply", [fake.after(3, good("late")), fake.drips(0.1)])
+@pytest.mark.parametrize("reply", [fake.after(3, good("late")), fake.drips(0.1), fake.drips_headers(0.1)])
 def test_the_deadline_holds_whatever_the_other_side_does(gemini, team, settings, reply):
     suggest(team, prompt="warm up the import")
     settings.GEMINI_SECONDS_MAX = 0.7
@@ -182,7 +182,8 @@ def test_the_deadline_is_for_both_tries_together(gemini, team, settings):
 def test_only_so_many_wait_at_a_time(gemini, team):
     slots = [expander._slots.acquire(blocking=False) for _ in range(10)]
     try:
-        assert suggest(team).note == expansion.NOTES["busy"]
+        notes = {suggest(team, prompt=f"fox {number}").note for number in range(expansion.REST_AFTER_FAILURES)}
+        assert notes == {expansion.NOTES["crowded"]} and not expansion.is_resting()
     finally:
         for is_taken in slots:
             if is_taken:
