@@ -1,7 +1,8 @@
 """The models an operator can choose, and every limit of theirs. Pure data: nothing here imports torch.
 
 Only what stands here is ever loaded. People choose a name, never a repository or a path. Revisions and hashes
-stand in `models.lock`, because they come from files, not from us.
+stand in `models.lock`, because they come from files, not from us. Where each fact was looked up, and which could not
+be, stands in `docs/operations/models.md`; memory is an estimate until `check_engine` has printed it on a card.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class ModelSpec:
     supports_negative_prompt: bool
     batch_caps: Mapping[Size, int] = field(default_factory=lambda: MappingProxyType({}))
 
+    # What of the repository this pipeline needs; `*` stays inside one folder, and every line must find a file.
+    files: tuple[str, ...] = ()
     folder: Path | None = None
     variant: str | None = None  # "fp16": files are called *.fp16.safetensors
     scheduler: Scheduler | None = None  # None: the one beside the weights, which `models.lock` pins
@@ -115,13 +118,31 @@ _STARTER = ModelSpec(
     batch_caps=MappingProxyType(dict.fromkeys(_STARTER_SIZES, 4)),
 )
 
+# Weights in halves of 16 bits only; everything else in these repositories is the same model in another format.
+_SD15_FILES = (
+    "model_index.json",
+    "feature_extractor/preprocessor_config.json",
+    "safety_checker/config.json",
+    "safety_checker/model.fp16.safetensors",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "text_encoder/model.fp16.safetensors",
+    "tokenizer/*.json",
+    "tokenizer/merges.txt",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.fp16.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.fp16.safetensors",
+)
 _SD15_SIZES = ((512, 512), (512, 768), (768, 512))
 _SD15 = ModelSpec(
     name="sd15",
     title="Stable Diffusion 1.5",
     description="The classic: small, quick, and at home on an 8 GB card.",
     licence="CreativeML Open RAIL-M",
+    # The first publisher removed the model in 2024; this is the community's copy that diffusers' own pages name.
     repository="stable-diffusion-v1-5/stable-diffusion-v1-5",
+    files=_SD15_FILES,
     pipeline="StableDiffusionPipeline",
     dtype="float16",
     variant="fp16",
@@ -156,6 +177,22 @@ _SDXL_LIGHTNING = ModelSpec(
     description="Large pictures in four steps.",
     licence="CreativeML Open RAIL++-M",
     repository="stabilityai/stable-diffusion-xl-base-1.0",
+    files=(
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "text_encoder/model.fp16.safetensors",
+        "text_encoder_2/config.json",
+        "text_encoder_2/model.fp16.safetensors",
+        "tokenizer/*.json",
+        "tokenizer/merges.txt",
+        "tokenizer_2/*.json",
+        "tokenizer_2/merges.txt",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.fp16.safetensors",
+    ),
     adapter=Adapter("ByteDance/SDXL-Lightning", "sdxl_lightning_4step_lora.safetensors"),
     pipeline="StableDiffusionXLPipeline",
     dtype="float16",
@@ -172,7 +209,8 @@ _SDXL_LIGHTNING = ModelSpec(
     guidance_max=1.0,
     supports_negative_prompt=False,
     batch_caps=MappingProxyType({(1024, 1024): 4, (832, 1216): 4, (1216, 832): 4}),
-    # README of ByteDance/SDXL-Lightning: the base model's Euler sampler with trailing timesteps.
+    # README of ByteDance/SDXL-Lightning: the base model's Euler sampler with trailing timesteps, no guidance, and the
+    # file whose name has the number of steps, no other.
     scheduler=Scheduler(
         "EulerDiscreteScheduler",
         {
@@ -192,7 +230,25 @@ _FLUX_SCHNELL = ModelSpec(
     title="FLUX.1 schnell",
     description="Sharp pictures and readable lettering in four steps.",
     licence="Apache 2.0",
+    # Free, but since April 2025 only for accounts that have accepted its conditions: fetching needs HF_TOKEN.
     repository="black-forest-labs/FLUX.1-schnell",
+    files=(
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "text_encoder/model.safetensors",
+        "text_encoder_2/config.json",
+        "text_encoder_2/model-*.safetensors",
+        "text_encoder_2/model.safetensors.index.json",
+        "tokenizer/*.json",
+        "tokenizer/merges.txt",
+        "tokenizer_2/*.json",
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model-*.safetensors",
+        "transformer/diffusion_pytorch_model.safetensors.index.json",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+    ),
     pipeline="FluxPipeline",
     dtype="bfloat16",
     memory_bytes=36 * GIB,
@@ -206,6 +262,8 @@ _FLUX_SCHNELL = ModelSpec(
     guidance_default=1.0,
     guidance_max=1.0,
     supports_negative_prompt=False,
+    # diffusers, "Flux", timestep-distilled: not more than 256, where the pipeline's default is 512. Guidance is asked
+    # to be 0 there; this model has no input for it (`guidance_embeds` is false), so that 1 is the same.
     call_arguments=MappingProxyType({"max_sequence_length": 256}),
 )
 
@@ -215,6 +273,23 @@ _QWEN_IMAGE_LIGHTNING = ModelSpec(
     description="The finest pictures and the best lettering here, in four steps. Needs a data-centre card.",
     licence="Apache 2.0",
     repository="Qwen/Qwen-Image",
+    files=(
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "text_encoder/generation_config.json",
+        "text_encoder/model-*.safetensors",
+        "text_encoder/model.safetensors.index.json",
+        "tokenizer/*.json",
+        "tokenizer/merges.txt",
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model-*.safetensors",
+        "transformer/diffusion_pytorch_model.safetensors.index.json",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+    ),
+    # README of ModelTC/Qwen-Image-Lightning, news of 10 September 2025; V2.0 is less saturated than V1.0. In 32 bits,
+    # for it is added to the weights once: `-bf16` would only be the smaller download.
     adapter=Adapter("lightx2v/Qwen-Image-Lightning", "Qwen-Image-Lightning-4steps-V2.0.safetensors"),
     pipeline="QwenImagePipeline",
     dtype="bfloat16",

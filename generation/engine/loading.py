@@ -37,9 +37,11 @@ class Shelf:
 
     @classmethod
     def at(cls, models_dir: Path | str | None = None, lock_file: Path | str | None = None) -> Shelf:
-        # The one variable the engine reads by itself, so that it runs without Django's settings.
+        # The variables the engine reads by itself, so that it runs without Django's settings.
         models_dir = models_dir or os.environ.get("TENKAIGEN_MODELS_DIR") or ROOT / "var" / "models"
-        return cls(Path(models_dir), Path(lock_file or ROOT / "models.lock"))
+        # A container's own files do not survive it: there the lock may lie in a folder that does.
+        lock_file = lock_file or os.environ.get("TENKAIGEN_MODELS_LOCK") or ROOT / "models.lock"
+        return cls(Path(models_dir), Path(lock_file))
 
     def spec(self, name: str) -> ModelSpec:
         if name not in self.catalog:
@@ -67,7 +69,9 @@ class Shelf:
             lockfile.verify(folder, locked)
         except ModelUnavailable as error:
             raise ModelUnavailable(f"{error} To change that: run {remedy}.") from error
-        _check_index(folder, spec)
+        check_index(folder, spec)
+        if spec.adapter is not None and f"adapter/{spec.adapter.filename}" not in locked.files:
+            raise ModelUnavailable(f"{spec.adapter.filename} is not in {self.lock_file.name}: run {remedy} --update.")
         return spec, folder, locked.revision
 
 
@@ -171,7 +175,12 @@ def _dtype(spec: ModelSpec, device: str) -> torch.dtype:
     return torch.float32 if device == "cpu" else getattr(torch, spec.dtype)
 
 
-def _check_index(folder: Path, spec: ModelSpec) -> None:
+def check_index(folder: Path, spec: ModelSpec) -> None:
+    """Refuse a pipeline that is not what the catalogue says, or that asks for code from anywhere but the libraries.
+
+    Raises:
+        ModelUnavailable: names the part.
+    """
     try:
         index = json.loads((folder / "model_index.json").read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -33,6 +33,7 @@ class LockedFile:
 class LockedModel:
     revision: str  # 40 hex digits
     files: dict[str, LockedFile]  # by path inside the model's folder, with forward slashes
+    adapter_revision: str = ""  # 40 hex digits where the catalogue's entry has an adapter: it has its own repository
 
 
 def read(lock_file: Path) -> dict[str, LockedModel]:
@@ -48,6 +49,7 @@ def read(lock_file: Path) -> dict[str, LockedModel]:
                     path: LockedFile(int(file["size"]), _hex(file["sha256"], 64))
                     for path, file in entry["files"].items()
                 },
+                adapter_revision=_hex(entry["adapter_revision"], 40) if "adapter_revision" in entry else "",
             )
             for name, entry in models.items()
         }
@@ -57,7 +59,11 @@ def read(lock_file: Path) -> dict[str, LockedModel]:
 
 def write(lock_file: Path, models: dict[str, LockedModel]) -> None:
     """Replace the lock in one move, so that a reader sees the old one or the new one."""
-    text = json.dumps({name: asdict(models[name]) for name in sorted(models)}, indent=2, sort_keys=True) + "\n"
+    entries = {name: asdict(models[name]) for name in sorted(models)}
+    for entry in entries.values():
+        if not entry["adapter_revision"]:
+            del entry["adapter_revision"]
+    text = json.dumps(entries, indent=2, sort_keys=True) + "\n"
     with tempfile.NamedTemporaryFile("w", dir=lock_file.parent, delete=False, encoding="utf-8") as draft:
         draft.write(text)
     os.chmod(draft.name, 0o644)
