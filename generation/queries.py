@@ -142,8 +142,14 @@ def _reason(job: Job, position: int, serving: list[dict] | None) -> str:
         return f"No worker for {catalog.get(job.model).title} is running. Your place is kept."
     if serving and all(worker["state"] == "loading" for worker in serving):
         return "The model is loading."
-    if job.expander == "local" and not job.fence and job.run_after > timezone.now():
+    if _awaits_words(job):
         return "Your prompt is being written."
     if job.attempts:
         return "Trying again after a hiccup."
     return "You are next." if position == 1 else f"{position - 1} ahead of you."
+
+
+def _awaits_words(job: Job) -> bool:
+    if not settings.GEMINI_API_KEY:
+        return False
+    return job.expander == "local" and not job.fence and job.run_after > timezone.now()
