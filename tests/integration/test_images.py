@@ -69,8 +69,10 @@ def test_a_picture_that_is_not_there_is_not_found():
 
 
 # --- Files ----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("token", ["x", "..%2Fetc", "a:b:c", signing.dumps("ai-generated/1/x.png")])
+@pytest.mark.parametrize("token", ["x", "..%2Fetc", "a:b:c", "signed for something else"])
 def test_a_forged_link_opens_nothing(token):
+    if token.startswith("signed"):
+        token = signing.dumps("ai-generated/1/x.png")
     assert Client().get(f"/files/{token}").status_code == 404
 
 
