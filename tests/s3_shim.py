@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -193,6 +194,7 @@ def running() -> Iterator[Shim]:
         moto.stop()
 
 
+@cache  # making one takes a quarter of a second
 def client_of(url: str) -> Any:
     """A plain client of the test's own, past everything the product does."""
     return boto3.client("s3", endpoint_url=url, region_name=REGION, aws_access_key_id=KEY, aws_secret_access_key=SECRET)

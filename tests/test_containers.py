@@ -1,75 +1,36 @@
-"""Every command, path, stage, file and variable that Dockerfile, compose.yaml and docs/operations name exists.
+"""Every command, path, stage, file and variable that Dockerfile and compose.yaml name exists.
 
 There is no container engine here: what is tested is what can be read, and every command line is given to the
-program's own parser.
+program's own parser. `integration/test_s3_service.py` runs them as plain processes.
 """
 
-import importlib.util
 import os
 import re
-import secrets
-import shlex
-import socket
 import subprocess
 import sys
 from fnmatch import fnmatch
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
 import yaml
-from django.conf import settings
-from django.core.management import call_command, get_commands, load_command_class
+from django.core.management import call_command
 
-from tenkaigen import healthcheck
-
-ROOT = Path(__file__).resolve().parents[1]
-DOCS = sorted((ROOT / "docs" / "operations").glob("*.md"))
-OURS_TO_TRY = [document for document in DOCS if document.name != "embedded.md"]
-WEB, GPU = "web", "gpu"
-
-
-# --- Dockerfile ---
-
-
-class Stage:
-    def __init__(self, name: str, base: str) -> None:
-        self.name, self.base, self.lines = name, base, list[tuple[str, str]]()
-
-    def of(self, *instructions: str) -> list[str]:
-        return [rest for instruction, rest in self.lines if instruction in instructions]
-
-
-def read_dockerfile() -> dict[str, Stage]:
-    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
-    stages: dict[str, Stage] = {}
-    for line in re.sub(r"\\\n\s*", "", text).splitlines():
-        instruction, _, rest = line.strip().partition(" ")
-        if instruction == "FROM":
-            base, _, name = rest.partition(" AS ")
-            stages[name] = current = Stage(name, base)
-        elif instruction:
-            current.lines.append((instruction, rest.strip()))
-    return stages
-
-
-STAGES = read_dockerfile()
-
-
-def lineage(name: str) -> list[Stage]:
-    """A stage and what it is built on, the lowest first."""
-    stage = STAGES[name]
-    return [*(lineage(stage.base) if stage.base in STAGES else []), stage]
-
-
-def last(name: str, instruction: str) -> str:
-    return [rest for stage in lineage(name) for rest in stage.of(instruction)][-1]
-
-
-def argv_of(command: str) -> list[str]:
-    return list(yaml.safe_load(command)) if command.startswith("[") else shlex.split(command)
+from tests.deployment import (
+    COMPOSE,
+    EXAMPLE,
+    GPU,
+    OURS,
+    READ_BY_SETTINGS,
+    ROOT,
+    SERVICES,
+    STAGES,
+    WEB,
+    argv_of,
+    check_argv,
+    expand,
+    last,
+    lineage,
+    production,
+)
 
 
 def test_both_targets_are_there_and_every_stage_has_a_base():
@@ -165,12 +126,6 @@ def test_collecting_static_files_needs_only_the_variables_that_the_image_gives_i
 
 # --- compose.yaml ---
 
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
-SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if "build" in service}
-EXAMPLE = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
-READ_BY_SETTINGS = set(re.findall(r'env\.\w+\(\s*"([A-Z0-9_]+)"', (ROOT / "tenkaigen" / "settings.py").read_text()))
-
 
 def test_every_part_of_the_house_has_a_service():
     assert SERVICES.keys() == {
@@ -255,18 +210,6 @@ def test_no_secret_has_a_default():
     assert "${POSTGRES_PASSWORD:?}" in SERVICES["web"]["environment"]["DATABASE_URL"]
 
 
-def production(**extra: str) -> dict[str, str]:
-    """The variables of a container whose .env is the example, filled in."""
-    filled = {name: value or secrets.token_urlsafe(50) for name, value in EXAMPLE.items()}
-    filled["B2_S3_CDN_DOMAIN"] = ""
-    given = {name: expand(value, filled) for name, value in SERVICES["web"]["environment"].items()}
-    return {"PATH": os.environ["PATH"], "EMBEDDED": "0", **filled, **given, **extra}
-
-
-def expand(text: str, values: dict[str, str]) -> str:
-    return re.sub(r"\$\{([A-Z0-9_]+)[^}]*\}", lambda match: values[match[1]], text)
-
-
 def test_the_example_filled_in_passes_the_check_for_production():
     ran = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
@@ -292,161 +235,3 @@ def test_the_keys_of_the_trial_store_are_the_keys_we_use():
     assert host in store["networks"]["default"]["aliases"] and f"-s3.port={port}" in store["command"]
     assert f"127.0.0.1:{port}:{port}" in store["ports"]
     assert store["configs"][0]["target"] == store["command"][-1].split("=")[1]
-
-
-# --- Command lines, wherever they stand ---
-
-
-def check_argv(argv: list[str]) -> None:
-    """Give a command line to the program's own parser. Fails when it would not take it."""
-    program, *arguments = argv
-    if program.endswith("python"):
-        if arguments[0] == "manage.py":
-            return check_manage(arguments[1], arguments[2:])
-        assert arguments[0] == "-m"
-        return check_module(arguments[1])
-    if program == "gunicorn":
-        return check_gunicorn(arguments)
-    if program == "celery":
-        return check_celery(arguments)
-    raise AssertionError(f"what is {argv}?")
-
-
-def check_manage(name: str, arguments: list[str]) -> None:
-    app = get_commands()[name]
-    command = load_command_class(app, name) if isinstance(app, str) else app
-    command.create_parser("manage.py", name).parse_args(arguments)
-
-
-def check_module(name: str) -> None:
-    assert importlib.util.find_spec(name), name
-
-
-def check_gunicorn(arguments: list[str]) -> None:
-    from gunicorn.config import Config
-
-    parsed = Config().parser().parse_args(arguments)
-    assert parsed.args == ["tenkaigen.wsgi"] and importlib.util.find_spec("tenkaigen.wsgi")
-
-
-def check_celery(arguments: list[str]) -> None:
-    from celery.bin.celery import celery
-
-    assert arguments[:2] == ["-A", "tenkaigen"]
-    command = celery.commands[arguments[2]]
-    known = {name: option for option in command.params for name in (*option.opts, *option.secondary_opts)}
-    for argument in arguments[3:]:
-        if argument.startswith("-"):
-            assert argument.split("=")[0] in known, argument
-
-
-def commands_in(text: str) -> list[list[str]]:
-    """Every `manage.py` command line of a page, in a block or in a sentence, without the shell around it."""
-    pieces = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = [line for piece in pieces for line in piece.splitlines()]
-    lines += re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
-    found = []
-    for line in lines:
-        if "manage.py " in line:
-            found.append(shlex.split(line.split("manage.py ", 1)[1]))
-    return found
-
-
-@pytest.mark.parametrize("document", OURS_TO_TRY, ids=lambda document: document.name)
-def test_every_command_on_a_page_is_one_that_is_taken(document):
-    found = commands_in(document.read_text())
-    assert found
-    for name, *arguments in found:
-        check_manage(name, [argument.replace("%i", "0") for argument in arguments])
-
-
-@pytest.mark.parametrize("document", DOCS, ids=lambda document: document.name)
-def test_every_link_and_service_on_a_page_exists(document):
-    text = document.read_text()
-    for target in re.findall(r"\]\(([^)#]+)", text):
-        assert target.startswith("http") or (document.parent / target).exists(), target
-    for flags, verb, rest in re.findall(r"docker compose((?: --profile \w+)*) (\w+)([^\n`]*)", text):
-        assert set(re.findall(r"--profile (\w+)", flags)) <= {"gpu", "cpu", "store"}
-        assert verb in {"build", "up", "run", "ps", "stop"}
-        if verb == "run":
-            assert re.search(r" (web|gpu) python manage\.py ", rest), rest
-        if verb == "stop":
-            assert set(rest.split()) <= SERVICES.keys()
-
-
-@pytest.mark.parametrize("document", OURS_TO_TRY, ids=lambda document: document.name)
-def test_every_variable_on_a_page_is_read_by_somebody(document):
-    known = READ_BY_SETTINGS | EXAMPLE.keys() | set(dir(settings)) | {"WEB_CONCURRENCY"}
-    for name in re.findall(r"`([A-Z][A-Z0-9_]{4,})(?:=[^`]*)?`", document.read_text()):
-        assert name in known, name
-
-
-# --- The health check, at work ---
-
-
-def health(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-I", "tenkaigen/healthcheck.py", *arguments],
-        env=environment, cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def site():
-    """A page that answers what it is told, and remembers under which name it was asked."""
-
-    class Handler(BaseHTTPRequestHandler):
-        status, asked = 200, list[str]()
-
-        def do_GET(self):
-            self.asked.append(f"{self.headers['Host']}{self.path}")
-            self.send_response(self.status)
-            self.end_headers()
-
-        def log_message(self, *arguments):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield Handler, str(server.server_port)
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.parametrize(
-    ("allowed", "host"),
-    [("pictures.example.com,other", "pictures.example.com"), (".example.com", "example.com"), ("*", "localhost")],
-)
-def test_the_page_is_asked_under_a_name_that_it_accepts(site, allowed, host):
-    handler, port = site
-    assert health("web", PORT=port, ALLOWED_HOSTS=allowed).returncode == 0
-    assert handler.asked[-1] == f"{host}/healthz"
-
-
-def test_a_page_that_is_broken_or_gone_is_not_well(site):
-    handler, port = site
-    handler.status = 500
-    assert health("web", PORT=port, ALLOWED_HOSTS="x").returncode == 1
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        assert health("web", PORT=str(closed.getsockname()[1]), ALLOWED_HOSTS="x").returncode == 1
-
-
-def test_a_worker_is_well_while_it_talks_to_its_server(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"redis://:secret@valkey:{server.getsockname()[1]}/0"
-        assert health("connected", "REDIS_URL", REDIS_URL=address).returncode == 1
-        with socket.create_connection(server.getsockname()):
-            assert health("connected", "REDIS_URL", REDIS_URL=address).returncode == 0
-            secret = tmp_path / "address"
-            secret.write_text(f"{address}\n")
-            assert health("connected", "REDIS_URL", REDIS_URL_FILE=str(secret)).returncode == 0
-
-
-def test_a_server_without_a_port_has_the_usual_one(monkeypatch, tmp_path):
-    table = tmp_path / "tcp"
-    table.write_text("header\n 0: 0100007F:A001 0200A8C0:1538 01 0 0 0\n 1: 0100007F:A002 0200A8C0:18EB 06 0 0 0\n")
-    monkeypatch.setenv("DATABASE_URL", "postgres://u:p@database/tenkaigen")  # 0x1538 is 5432, established
-    monkeypatch.setenv("REDIS_URL", "redis://valkey/0")  # 0x18EB is 6379, but closing
-    assert healthcheck.is_connected("DATABASE_URL", (str(table), str(tmp_path / "none")))
-    assert not healthcheck.is_connected("REDIS_URL", (str(table),))

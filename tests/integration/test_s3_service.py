@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from tests import s3_shim
+from tests.deployment import EXAMPLE, ROOT, SERVICES, argv_of, last, production
 from tests.integration.test_backup import empty_database
-from tests.test_containers import EXAMPLE, ROOT, SERVICES, argv_of, last, production
 
 SECONDS_MAX = 60
 PUBLIC = EXAMPLE["ALLOWED_HOSTS"]
