@@ -162,7 +162,7 @@ class FakeHub:
     def _listing(self, repository: str, revision: str) -> bytes:
         files = self.commits.get((repository, revision), {})
         siblings = [_sibling(path, contents) for path, contents in files.items()]
-        return json.dumps({"sha": revision, "siblings": siblings}).encode()
+        return json.dumps({"id": repository, "sha": revision, "siblings": siblings}).encode()
 
     def _send(self, handler: BaseHTTPRequestHandler, server: str) -> None:
         found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([0-9a-f]{40})/(.+)", unquote(urlsplit(handler.path).path))

@@ -40,10 +40,19 @@ class Scheduler:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A LoRA that is fused into the weights once, at load: the distillation of a base model."""
+    """What a second repository gives to a base model, its distillation for instance.
+
+    Either a LoRA, fused into the weights once, at load; or whole weights that lie where the base has its own.
+    """
 
     repository: str
     filename: str
+    replaces: str = ""  # path in the model's folder; empty for a LoRA
+
+    @property
+    def path(self) -> str:
+        """Where it lies in the model's folder."""
+        return self.replaces or f"adapter/{self.filename}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +198,15 @@ _SDXL_LIGHTNING = ModelSpec(
         "tokenizer_2/*.json",
         "tokenizer_2/merges.txt",
         "unet/config.json",
-        "unet/diffusion_pytorch_model.fp16.safetensors",
         "vae/config.json",
         "vae/diffusion_pytorch_model.fp16.safetensors",
     ),
-    adapter=Adapter("ByteDance/SDXL-Lightning", "sdxl_lightning_4step_lora.safetensors"),
+    # Its README: the LoRA is for other base models than SDXL, for SDXL itself the whole UNet is better.
+    adapter=Adapter(
+        "ByteDance/SDXL-Lightning",
+        "sdxl_lightning_4step_unet.safetensors",
+        replaces="unet/diffusion_pytorch_model.fp16.safetensors",
+    ),
     pipeline="StableDiffusionXLPipeline",
     dtype="float16",
     variant="fp16",

@@ -64,8 +64,12 @@ class Snapshot:
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    def redirect_request(self, *args: Any) -> None:
+    """Leaves them to `Hub._open`: as errors, like every other answer that is not the file."""
+
+    def http_error_302(self, *args: Any, **named: Any) -> None:
         return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 @dataclass(frozen=True)
@@ -147,9 +151,9 @@ class Hub:
     def _open(self, where: str, headers: dict[str, str]) -> Any:
         """Follow redirects by hand: each hop must be allowed, and the token goes to the hub itself, nowhere else."""
         for _ in range(REDIRECTS_MAX + 1):
-            self._check(where)
+            where = self._checked(where)
             authorization = {"Authorization": f"Bearer {self.token}"} if self.token and self._is_own(where) else {}
-            request = Request(  # noqa: S310 - `_check` lets nothing but https through, http only on loopback
+            request = Request(  # noqa: S310 - `_checked` lets nothing but https through, http only on loopback
                 where, headers={"User-Agent": "tenkaigen", "Accept-Encoding": "identity", **headers, **authorization}
             )
             try:
@@ -159,7 +163,7 @@ class Hub:
                 error.close()
                 if error.code not in REDIRECTS or not target:
                     raise
-                where = urljoin(where, target)
+                where = self._checked(target, where)
         raise FetchError(f"The hub redirects more than {REDIRECTS_MAX} times.")
 
     def _opener(self) -> OpenerDirector:
@@ -168,12 +172,17 @@ class Hub:
             handlers.append(ProxyHandler({}))
         return build_opener(*handlers)
 
-    def _check(self, where: str) -> None:
-        """Raises: FetchError, unless the address is https, or http between this machine and itself."""
-        parts = urlsplit(where)
-        is_local = parts.scheme == "http" and _is_loopback(where) and _is_loopback(self.endpoint)
-        if not parts.hostname or (parts.scheme != "https" and not is_local):
-            raise FetchError(f"Refused to go to {parts.scheme}://{parts.hostname}: models come over https only.")
+    def _checked(self, where: str, seen_from: str = "") -> str:
+        """The whole address. Raises: FetchError, unless it is https, or http between this machine and itself."""
+        try:
+            where = urljoin(seen_from, where)
+            scheme, host, _ = _origin(where)
+        except ValueError as error:
+            raise FetchError(f"The hub gives an address that is none: {error}") from error
+        is_local = scheme == "http" and _is_loopback(where) and _is_loopback(self.endpoint)
+        if not host or (scheme != "https" and not is_local):
+            raise FetchError(f"Refused to go to {scheme}://{host}: models come over https only.")
+        return where
 
     def _is_own(self, where: str) -> bool:
         return _origin(where) == _origin(self.endpoint)

@@ -70,7 +70,7 @@ class Shelf:
         except ModelUnavailable as error:
             raise ModelUnavailable(f"{error} To change that: run {remedy}.") from error
         check_index(folder, spec)
-        if spec.adapter is not None and f"adapter/{spec.adapter.filename}" not in locked.files:
+        if spec.adapter is not None and spec.adapter.path not in locked.files:
             raise ModelUnavailable(f"{spec.adapter.filename} is not in {self.lock_file.name}: run {remedy} --update.")
         return spec, folder, locked.revision
 
@@ -93,7 +93,7 @@ def load(shelf: Shelf, name: str, device: str, *, channels_last: bool) -> tuple[
         use_safetensors=True,
         trust_remote_code=False,
     )
-    if spec.adapter is not None:
+    if spec.adapter is not None and not spec.adapter.replaces:
         _fuse(pipe, folder / "adapter", spec.adapter.filename)
     if spec.scheduler is not None:
         pipe.scheduler = make_scheduler(spec)

@@ -60,7 +60,7 @@ def newest(spec: ModelSpec, hub: Hub) -> Manifest:
     adapter = hub.snapshot(spec.adapter.repository)
     if spec.adapter.filename not in adapter.files:
         raise FetchError(f"{spec.adapter.repository} has no {spec.adapter.filename}.")
-    last = Item(adapter, adapter.files[spec.adapter.filename], f"adapter/{spec.adapter.filename}")
+    last = Item(adapter, adapter.files[spec.adapter.filename], spec.adapter.path)
     return Manifest(model.revision, adapter.revision, (*items.values(), last))
 
 
@@ -71,15 +71,13 @@ def as_locked(spec: ModelSpec, hub: Hub, locked: LockedModel) -> Manifest:
         FetchError: the hub has other contents there, or none.
     """
     model = hub.snapshot(spec.repository, locked.revision)
-    sources = {path: (model, path) for path in locked.files if not path.startswith("adapter/")}
+    sources = {path: (model, path) for path in locked.files}
+    has_adapter = spec.adapter is not None and spec.adapter.path in locked.files
+    if (spec.adapter is not None, bool(locked.adapter_revision)) != (has_adapter, has_adapter):
+        raise FetchError(f"The lock of {spec.name} is for another adapter than the catalogue's: look at --update.")
     if spec.adapter is not None:
-        adapter_path = f"adapter/{spec.adapter.filename}"
-        if not locked.adapter_revision or adapter_path not in locked.files:
-            raise FetchError(f"The lock of {spec.name} is for another adapter: look at --update.")
         adapter = hub.snapshot(spec.adapter.repository, locked.adapter_revision)
-        sources[adapter_path] = (adapter, spec.adapter.filename)
-    if sources.keys() != locked.files.keys():
-        raise FetchError(f"The lock of {spec.name} has files the catalogue does not know: look at --update.")
+        sources[spec.adapter.path] = (adapter, spec.adapter.filename)
     items = []
     for path, (snapshot, name) in sources.items():
         remote, expected = snapshot.files.get(name), locked.files[path]

@@ -268,10 +268,12 @@ def test_the_token_goes_to_the_hub_and_not_to_where_it_redirects(hub, fetch):
     assert "secret" not in repr(Hub(hub.url, "hf_secret"))
 
 
-@pytest.mark.parametrize("target", ["http://models.example/x", "ftp://127.0.0.1/x", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "target", ["http://models.example/x", "ftp://127.0.0.1/x", "file:///etc/passwd", "http://[::1", "https://h:port/"]
+)
 def test_a_redirect_to_anything_but_https_is_refused(hub, shelf, fetch, target):
     hub.redirect_to = target
-    refused(fetch, "models come over https only")
+    refused(fetch, "models come over https only|an address that is none")
     assert locked(shelf) is None
 
 
@@ -279,7 +281,7 @@ def test_plain_http_is_for_this_machine_only():
     with pytest.raises(FetchError, match="https only"):
         Hub("http://models.example").snapshot(REPOSITORY)
     with pytest.raises(FetchError, match="https only"):
-        Hub("https://models.example")._check("http://127.0.0.1:8000/internal")
+        Hub("https://models.example")._checked("http://127.0.0.1:8000/internal")
 
 
 def test_redirects_in_a_circle_end(hub, fetch):
@@ -372,6 +374,7 @@ def test_every_fetched_model_of_the_catalogue_says_which_files_it_needs():
     for spec in CATALOG.values():
         if spec.repository:
             weights = [pattern for pattern in spec.files if pattern.endswith(".safetensors")]
+            assert spec.adapter is None or spec.adapter.path not in spec.files
             assert "model_index.json" in spec.files and weights
             assert all(".fp16." in pattern for pattern in weights) is (spec.variant == "fp16")
         else:

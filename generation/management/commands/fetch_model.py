@@ -24,6 +24,8 @@ class Command(BaseCommand):
         parser.add_argument("--dir", help="where models lie; default TENKAIGEN_MODELS_DIR, else var/models")
 
     def handle(self, *, name: str, update: bool, yes: bool, dir: str | None, **options: Any) -> None:
+        if yes and not update:
+            raise CommandError("--yes takes an update: say --update, too.")
         shelf, hub = Shelf.at(dir), Hub.from_environment()
         try:
             shelf.spec(name)  # before anything is made or asked
