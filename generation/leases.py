@@ -73,7 +73,9 @@ class Leases:
                 if job_id not in self._lost and self._progress_at[job_id] > alive_since
             ]
         ours = transitions.heartbeat(held)
-        self.note_lost({job_id for job_id, _ in held} - ours)
+        with self._lock:
+            # By fence: the job may have come back to this very worker while the database was asked.
+            self._lost |= {job_id for job_id, fence in held if job_id not in ours and self._fences.get(job_id) == fence}
 
     def _beat(self) -> None:
         while not self._stop.is_set():

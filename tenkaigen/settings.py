@@ -354,6 +354,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True, "level": "INFO"},
         "django.server": {"handlers": [], "propagate": True},
+        "celery": {"level": "WARNING"},  # "received" and "succeeded" of every sweep say nothing
     },
 }
 structlog.configure(

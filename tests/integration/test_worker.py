@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from credits.audit import find_drift
 from credits.queries import balance_of
-from generation import events, services, storage, sweeper
+from generation import events, services, storage, sweeper, transitions
 from generation.engine import ModelUnavailable, OutOfMemory
 from generation.engine.safety import Verdict
 from generation.models import Image, Job
@@ -244,3 +244,23 @@ def test_without_a_worker_the_reason_says_so(user):
     job = make_job(user)
     sweeper.tell_positions()
     assert "No worker for Starter is running" in events.progress_of(job.id).reason
+
+
+def test_a_job_that_comes_back_to_the_same_worker_is_not_taken_for_lost(worker, user, monkeypatch):
+    """The heartbeat asks about the old fence while the worker claims the job anew under the next one."""
+    job = make_job(user)
+    leases = worker._leases
+    (claimed,) = transitions.claim(worker=worker.name, models=["starter"], images_max=1)
+    leases.add([claimed])
+
+    def job_comes_back(held):
+        transitions.release(claimed)
+        (again,) = transitions.claim(worker=worker.name, models=["starter"], images_max=1)
+        leases.add([again])
+        return Job.objects.filter(id=job.id, fence=claimed.fence).values_list("id", flat=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("generation.leases.transitions.heartbeat", job_comes_back)
+        leases.renew()
+    job.refresh_from_db()
+    assert job.fence == 3 and not leases.is_lost(job)
