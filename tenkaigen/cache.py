@@ -6,6 +6,7 @@ from typing import Any
 
 import redis
 import structlog
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
 logger = structlog.get_logger(__name__)
@@ -67,3 +68,13 @@ class ForgivingRedisCache(RedisCache):
     def __init__(self, server: str, params: dict[str, Any]) -> None:
         super().__init__(server, params)
         self._class = ForgivingClient
+
+
+class SessionCache(ForgivingRedisCache):
+    """Keeps nothing longer than `SECONDS_MAX`: a sign-out while Redis is away ends the session everywhere by then."""
+
+    SECONDS_MAX = 300
+
+    def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> int | None:
+        seconds = super().get_backend_timeout(timeout)
+        return self.SECONDS_MAX if seconds is None else min(seconds, self.SECONDS_MAX)

@@ -15,7 +15,8 @@ TEST_DIR = Path(os.environ.get("TENKAIGEN_TEST_DIR") or tempfile.gettempdir())
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 # allauth counts attempts in the cache: with one cache for all, tests would run into each other's limits.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+LOCAL = "django.core.cache.backends.locmem.LocMemCache"
+CACHES = {"default": {"BACKEND": LOCAL}, "sessions": {"BACKEND": LOCAL, "LOCATION": "sessions"}}
 STORAGES = STORAGES | {
     "default": {
         "BACKEND": "generation.storage.SignedFileSystemStorage",
