@@ -156,6 +156,8 @@ def collector_paused() -> Iterator[None]:
 
 
 def _pipeline_class(spec: ModelSpec) -> Any:
+    # Read when the hub's library is imported. What loads models never goes to a network; `fetching` is another program.
+    os.environ["HF_HUB_OFFLINE"] = "1"
     with collector_paused():
         import diffusers
         import transformers

@@ -5,7 +5,10 @@ real repositories also hold and nobody may fetch.
 """
 
 import dataclasses
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from generation.engine import Batch, ImageRequest, fetching
 from generation.engine.catalog import CATALOG
 from generation.engine.diffusion import DiffusionEngine
 from generation.engine.hub import Hub
-from generation.engine.loading import Shelf
+from generation.engine.loading import Shelf, load
 from tests.engine import tiny
 from tests.fake_hub import FakeHub, read_folder
 
@@ -99,7 +102,7 @@ def lay_out(name, folder, toys):
     with_spelt_tokenizer(folder, spelt)
 
 
-def distilled(folder):
+def distilled_unet(folder):
     """Weights as a trainer saves them: a bare state, unlike the base's in every number, and no word on the format."""
     from diffusers import UNet2DConditionModel
     from safetensors.torch import save
@@ -108,28 +111,78 @@ def distilled(folder):
     return save({name: weight + 0.01 for name, weight in unet.state_dict().items()})
 
 
+def distilled_lora(folder):
+    """A LoRA with the names, the rank and the alpha of Qwen-Image-Lightning (generate_with_diffusers.py there)."""
+    from safetensors.torch import save
+
+    torch.manual_seed(2)
+    named = {}
+    for block in (0, 1):
+        for layer in ("attn.to_q", "attn.add_k_proj", "img_mlp.net.0.proj", "img_mod.1"):
+            outs, ins = qwen_transformer(folder).state_dict()[f"transformer_blocks.{block}.{layer}.weight"].shape
+            name = f"transformer_blocks.{block}.{layer}"
+            named[f"{name}.lora_down.weight"] = torch.randn(4, ins)
+            named[f"{name}.lora_up.weight"] = torch.randn(outs, 4)
+            named[f"{name}.alpha"] = torch.tensor(2.0)
+    return save(named)
+
+
+def qwen_transformer(folder):
+    from diffusers import QwenImageTransformer2DModel
+
+    return QwenImageTransformer2DModel.from_pretrained(folder / "transformer", local_files_only=True)
+
+
 @pytest.mark.parametrize("name", ["sd15", "sdxl-lightning", "flux-schnell", "qwen-image-lightning"])
 def test_the_patterns_of_the_catalogue_bring_a_model_that_draws(name, toys, tmp_path):
     folder = tmp_path / ("flux" if name == "flux-schnell" else "model")
     lay_out(name, folder, toys)
     spec = entry(name)
-    if name == "qwen-image-lightning":  # how a LoRA is fetched and fused: test_fetching, test_loading
-        spec = dataclasses.replace(spec, adapter=None)
     shelf = Shelf(tmp_path / "models", tmp_path / "models.lock", {name: spec})
     with FakeHub() as fake:
         fake.commit(spec.repository, JUNK | read_folder(folder))
         if spec.adapter:
-            weights = distilled(folder)
+            weights = (distilled_unet if name == "sdxl-lightning" else distilled_lora)(folder)
             fake.commit(spec.adapter.repository, {spec.adapter.filename: weights, "other.safetensors": b"x"})
         hub = Hub(fake.url)
         fetching.fetch(shelf, fetching.plan(shelf, name, hub), hub)
         asked = {seen.path for seen in fake.seen}
     assert not asked & {*JUNK, "other.safetensors"}
-    engine = DiffusionEngine("cpu", shelf)
-    request = ImageRequest("a red fox", "", 1)
-    (picture,) = engine.generate(
-        Batch(name, 64, 64, spec.steps_min, spec.guidance_default, (request,)), lambda step: None
-    )
-    assert picture.shape == (64, 64, 3)
     if spec.adapter:
         assert (shelf.folder(name) / spec.adapter.path).read_bytes() == weights
+    engine = DiffusionEngine("cpu", shelf)
+    request = ImageRequest("a red fox", "", 1)
+    batch = Batch(name, 64, 64, spec.steps_min, spec.guidance_default, (request,))
+    (picture,) = engine.generate(batch, lambda step: None)
+    assert picture.shape == (64, 64, 3)
+
+
+def test_a_lora_of_qwen_image_lightning_is_added_as_its_own_script_adds_it(toys, tmp_path):
+    """delta = alpha / rank * up @ down, on exactly the layers that are named: load_and_merge_lora_weight there."""
+    from safetensors.torch import load as read_tensors
+
+    spec = entry("qwen-image-lightning")
+    folder = tmp_path / "models" / spec.name
+    shutil.copytree(toys / "models" / spec.name, folder)
+    (folder / "adapter").mkdir()
+    (folder / spec.adapter.path).write_bytes(lora := distilled_lora(folder))
+    shelf = tiny.shelf(tmp_path, spec)
+    pipe, _ = load(shelf, spec.name, "cpu", channels_last=False)
+    fused, plain, lora = pipe.transformer.state_dict(), qwen_transformer(folder).state_dict(), read_tensors(lora)
+    assert fused.keys() == plain.keys()
+    for key, weight in plain.items():
+        name = key.removesuffix(".weight")
+        if f"{name}.alpha" in lora:
+            down, up = lora[f"{name}.lora_down.weight"], lora[f"{name}.lora_up.weight"]
+            weight = weight + lora[f"{name}.alpha"] / 4 * (up @ down)  # noqa: PLW2901
+        torch.testing.assert_close(fused[key], weight)
+
+
+def test_what_loads_models_has_the_hubs_library_switched_off():
+    code = (
+        "from generation.engine import catalog, loading; loading._pipeline_class(catalog.get('starter'))\n"
+        "from huggingface_hub import constants; print(constants.HF_HUB_OFFLINE)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "True", done.stderr

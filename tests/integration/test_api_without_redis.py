@@ -22,12 +22,10 @@ SECONDS_MAX = 3
 @pytest.fixture
 def no_redis(settings, monkeypatch):
     settings.REDIS_URL = REFUSED
+    options = {"LOCATION": REFUSED, "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1}}
     settings.CACHES = {
-        "default": {
-            "BACKEND": "tenkaigen.cache.ForgivingRedisCache",
-            "LOCATION": REFUSED,
-            "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
-        }
+        "default": {"BACKEND": "tenkaigen.cache.ForgivingRedisCache", **options},
+        "sessions": {"BACKEND": "tenkaigen.cache.SessionCache", **options},
     }
     monkeypatch.setattr(app.conf, "broker_url", REFUSED)
     forget_connections()

@@ -1,6 +1,8 @@
 """`fetch_model` from a terminal, against a hub over real HTTP. No weights of worth, no database."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -144,3 +146,17 @@ def test_without_update_a_newer_revision_is_not_taken_and_a_rewritten_one_refuse
 def test_a_disk_that_cannot_be_written_is_said(hub, tmp_path):
     (tmp_path / "models").write_text("a file")
     refused("models")
+
+
+def test_yes_without_update_is_a_slip(hub):
+    refused("say --update, too", "--yes")
+    assert hub.seen == []
+
+
+def test_it_runs_where_no_torch_is():
+    code = (
+        "import django, sys; django.setup(); import generation.management.commands.fetch_model\n"
+        "print([name for name in ('torch', 'diffusers', 'huggingface_hub', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -37,7 +37,7 @@ WARM_UP_STEPS = 200
 EMPTY_SHARE = 0.1
 DECODER_SHARE = 0.1  # of all minutes, spent evenly over the first half
 DECODER_CROP, DECODER_BATCH = 128, 8
-LARGE_FROM = 0.7  # of all minutes: from here on some batches are larger than 256 x 256
+LARGE_FROM = 0.85  # of all minutes: from here on some batches are larger than 256 x 256
 LARGE_EVERY = 12
 LARGE_BATCH = {(384, 256): 20, (256, 384): 20, (384, 384): 14, (384, 512): 10, (512, 384): 10, (512, 512): 8}
 
