@@ -77,4 +77,4 @@ class SessionCache(ForgivingRedisCache):
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> int | None:
         seconds = super().get_backend_timeout(timeout)
-        return self.SECONDS_MAX if seconds is None else min(seconds, self.SECONDS_MAX)
+        return self.SECONDS_MAX if seconds is None else min(int(seconds), self.SECONDS_MAX)

@@ -76,7 +76,7 @@ def install_projection(vae: AutoencoderTiny, projection: torch.Tensor, bias: tor
 
 def _space_to_depth(layer: nn.Conv2d, source: dict, step: int) -> dict:
     # Kernel 3, stride 2, padding 1: taps 1 and 2 are the two pixels of a cell.
-    target = {}
+    target: dict = {}
     for dy in range(2):
         for dx in range(2):
             for (y, x, colour), channel in source.items():

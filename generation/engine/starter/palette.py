@@ -55,11 +55,13 @@ WHITE: RGB = (255, 255, 255)
 
 def mix(first: RGB, second: RGB, share: float) -> RGB:
     """Blend: `share` 0 is `first`, 1 is `second`."""
-    return tuple(a + (b - a) * share for a, b in zip(first, second, strict=True))
+    red, green, blue = (a + (b - a) * share for a, b in zip(first, second, strict=True))
+    return red, green, blue
 
 
 def multiply(colour: RGB, light: RGB) -> RGB:
-    return tuple(a * b for a, b in zip(colour, light, strict=True))
+    red, green, blue = (a * b for a, b in zip(colour, light, strict=True))
+    return red, green, blue
 
 
 def grey(colour: RGB) -> float:

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
@@ -46,7 +47,7 @@ def publish(pipe: StableDiffusionPipeline, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load(folder: Path, pipeline_class: type = StableDiffusionPipeline) -> StableDiffusionPipeline:
+def load(folder: Path, pipeline_class: Any = StableDiffusionPipeline) -> Any:
     """Load in float32 for the CPU, offline.
 
     Raises:

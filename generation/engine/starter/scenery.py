@@ -18,12 +18,17 @@ CYAN: RGB = (0, 226, 255)
 MAGENTA: RGB = (255, 50, 180)
 
 
+def _glaring(colour: RGB) -> RGB:
+    red, green, blue = (255 if value > 127 else value * 0.7 for value in colour)
+    return red, green, blue
+
+
 def paint_sky(brush: Brush, rng: random.Random) -> None:
-    bands = NEON_SKY[brush.time] if brush.style == "neon" else SKY[brush.time]
+    bands: tuple[RGB, ...] = NEON_SKY[brush.time] if brush.style == "neon" else SKY[brush.time]
     if brush.style == "sketch":
         bands = (PAPER[brush.time],) * 3
     if brush.style == "anime":
-        bands = tuple(mix(band, tuple(255 if v > 127 else v * 0.7 for v in band), 0.35) for band in bands)
+        bands = tuple(mix(band, _glaring(band), 0.35) for band in bands)
     colours = [paint_of(band).getColor() for band in bands]
     ends = [skia.Point(0, 0), skia.Point(0, HORIZON)]
     gradient = skia.GradientShader.MakeLinear(ends, colours, [0, 0.6, 1])
@@ -151,8 +156,8 @@ def _cherry(brush: Brush, rng: random.Random) -> None:
         brush.scenery(union([*crown, ellipse(x + 30 * size, top + 8 * size, 32 * size)]), (255, 158, 200), MAGENTA)
     petals = random.Random(3 + rng.randrange(2))
     for _ in range(26):
-        x, y = petals.uniform(0, SIDE), petals.uniform(90, SIDE)
-        brush.scenery(ellipse(x, y, 5, 3.4), (255, 190, 216), MAGENTA, is_detail=True)
+        left, height = petals.uniform(0, SIDE), petals.uniform(90, SIDE)
+        brush.scenery(ellipse(left, height, 5, 3.4), (255, 190, 216), MAGENTA, is_detail=True)
 
 
 def _city(brush: Brush, rng: random.Random) -> None:

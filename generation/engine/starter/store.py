@@ -9,6 +9,7 @@ import os
 import random
 import time
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def _paint_forever(folder: Path, sizes: Sizes, projection: torch.Tensor, bias: t
         store.add(encode(picture, projection, bias), scene, picture)
 
 
-def start_painter(store: Store, projection: torch.Tensor, bias: torch.Tensor) -> multiprocessing.Process:
+def start_painter(store: Store, projection: torch.Tensor, bias: torch.Tensor) -> BaseProcess:
     context = multiprocessing.get_context("spawn")
     arguments = (store.folder, store.sizes, projection, bias, os.getpid())
     painter = context.Process(target=_paint_forever, args=arguments, daemon=True)
