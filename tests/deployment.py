@@ -57,6 +57,12 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 EXAMPLE = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+# The engine knows no Django, so it reads its few variables itself.
+READ_BY_ENGINE = {
+    name
+    for path in sorted((ROOT / "generation" / "engine").glob("*.py"))
+    for name in re.findall(r'os\.environ(?:\.\w+\(|\[)\s*"([A-Z0-9_]+)"', path.read_text())
+}
 READ_BY_SETTINGS = set(re.findall(r'env\.\w+\(\s*"([A-Z0-9_]+)"', (ROOT / "tenkaigen" / "settings.py").read_text()))
 
 

@@ -19,6 +19,7 @@ from tests.deployment import (
     EXAMPLE,
     GPU,
     OURS,
+    READ_BY_ENGINE,
     READ_BY_SETTINGS,
     ROOT,
     SERVICES,
@@ -189,7 +190,7 @@ def test_every_variable_is_read_by_somebody_and_given_by_somebody():
         assert name in EXAMPLE or fallback.startswith(":-"), name
     in_compose = {name for name, _ in asked}
     for name in EXAMPLE:
-        assert name in READ_BY_SETTINGS | in_compose, f"{name} of .env.example is read by nobody"
+        assert name in READ_BY_ENGINE | READ_BY_SETTINGS | in_compose, f"{name} of .env.example is read by nobody"
     for service in OURS.values():
         read_in_image = {"SECRET_KEY", "DATABASE_URL", "REDIS_URL"}
         given = EXAMPLE.keys() | service["environment"].keys()

@@ -6,7 +6,7 @@ import shlex
 import pytest
 from django.conf import settings
 
-from tests.deployment import EXAMPLE, READ_BY_SETTINGS, ROOT, SERVICES, check_manage
+from tests.deployment import EXAMPLE, READ_BY_ENGINE, READ_BY_SETTINGS, ROOT, SERVICES, check_manage
 
 DOCS = sorted((ROOT / "docs" / "operations").glob("*.md"))
 OURS_TO_TRY = [document for document in DOCS if document.name != "embedded.md"]
@@ -20,7 +20,7 @@ def commands_in(text: str) -> list[list[str]]:
     found = []
     for line in lines:
         if "manage.py " in line:
-            found.append(shlex.split(line.split("manage.py ", 1)[1]))
+            found.append(shlex.split(line.split("manage.py ", 1)[1], comments=True))
     return found
 
 
@@ -48,6 +48,6 @@ def test_every_link_and_service_on_a_page_exists(document):
 
 @pytest.mark.parametrize("document", OURS_TO_TRY, ids=lambda document: document.name)
 def test_every_variable_on_a_page_is_read_by_somebody(document):
-    known = READ_BY_SETTINGS | EXAMPLE.keys() | set(dir(settings)) | {"WEB_CONCURRENCY"}
+    known = READ_BY_ENGINE | READ_BY_SETTINGS | EXAMPLE.keys() | set(dir(settings)) | {"WEB_CONCURRENCY"}
     for name in re.findall(r"`([A-Z][A-Z0-9_]{4,})(?:=[^`]*)?`", document.read_text()):
         assert name in known, name
