@@ -356,6 +356,8 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True, "level": "INFO"},
         "django.server": {"handlers": [], "propagate": True},
+        # On a newcomer's screen every poll of every card would push the address away.
+        "django_structlog": {"level": "INFO" if LOG_FORMAT == "json" else "WARNING"},
         "celery": {"level": "WARNING"},  # "received" and "succeeded" of every sweep say nothing
     },
 }

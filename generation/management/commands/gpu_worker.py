@@ -35,6 +35,6 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         try:
             worker_shutting_down.connect(lambda **kwargs: worker.ask_to_stop(), weak=False)
-            app.worker_main(["worker", "-n", f"gpu-{device}@%h", *CELERY_ARGUMENTS])
+            app.worker_main(["--quiet", "worker", "-n", f"gpu-{device}@%h", *CELERY_ARGUMENTS])
         finally:
             worker.stop()
