@@ -207,6 +207,7 @@ class Entry(models.Model):
                 condition=Q(available_after_centi__gte=0, held_after_centi__gte=0),
             ),
         ]
+        indexes = [models.Index(fields=["wallet", "kind", "-seq"], name="entry_statement_by_kind")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount_centi}"

@@ -1,12 +1,17 @@
 """What is read about credits."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Now
 
 from accounts.models import Team
-from credits.models import Grant, Wallet
+from credits.models import Entry, Grant, Wallet
+from tenkaigen.paging import BadCursor
+
+STATEMENT_PAGE = 50
+EXPORT_CHUNK = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +39,46 @@ def balance_of(team: Team) -> Balance:
 def grants_of(team: Team) -> list[Grant]:
     """Grants with something left, in the order in which they end."""
     return list(Grant.objects.filter(wallet__team=team, available_centi__gt=0).order_by("expires_at", "id")[:50])
+
+
+@dataclass(frozen=True, slots=True)
+class StatementPage:
+    """Entries, newest first, and where the next page goes on."""
+
+    items: list[Entry]
+    next_cursor: str | None
+
+
+def statement_page(team: Team, cursor: str | None, *, kind: str = "", size: int = STATEMENT_PAGE) -> StatementPage:
+    """A page of a team's entries. The number of an entry is its place, so page 4,000 costs what page 1 costs.
+
+    Raises:
+        BadCursor: the cursor is not one of ours.
+    """
+    entries = _entries(team, kind)
+    if cursor:
+        entries = entries.filter(seq__lt=_seq(cursor))
+    found = list(entries[: size + 1])
+    return StatementPage(found[:size], str(found[size - 1].seq) if len(found) > size else None)
+
+
+def whole_statement(team: Team, *, kind: str = "") -> Iterator[Entry]:
+    """Every entry, newest first, read a chunk at a time."""
+    page = statement_page(team, None, kind=kind, size=EXPORT_CHUNK)
+    while page.items:
+        yield from page.items
+        if page.next_cursor is None:
+            return
+        page = statement_page(team, page.next_cursor, kind=kind, size=EXPORT_CHUNK)
+
+
+def _entries(team: Team, kind: str) -> QuerySet[Entry]:
+    entries = Entry.objects.filter(wallet__team=team).select_related("grant", "hold").order_by("-seq")
+    return entries.filter(kind=kind) if kind else entries
+
+
+def _seq(cursor: str) -> int:
+    # Digits beyond what a bigint holds are as broken as letters.
+    if cursor.isascii() and cursor.isdigit() and len(cursor) <= 18:
+        return int(cursor)
+    raise BadCursor("This page link is broken. Start again from the first page.")

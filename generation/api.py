@@ -24,19 +24,13 @@ from generation.serializers import (
     JobSerializer,
     JobStatusSerializer,
     PromptRequestSerializer,
-    RefusalSerializer,
     StyleSerializer,
 )
+from tenkaigen.schema import refusals
 
 ASK_AGAIN_SECONDS = {Job.Status.QUEUED: 2, Job.Status.PROCESSING: 1}
 KEY = "Idempotency-Key"
 JOB_ID = OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
-REFUSED = OpenApiResponse(RefusalSerializer, description="Refused; `code` says why.")
-
-
-def refusals(*statuses: int) -> dict[int, OpenApiResponse]:
-    """For the schema: what a view may answer besides what everybody may."""
-    return dict.fromkeys((401, 429, *statuses), REFUSED)
 
 
 class GenerateView(APIView):

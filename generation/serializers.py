@@ -223,16 +223,3 @@ class StyleSerializer(serializers.ModelSerializer):
     def get_preview_url(self, style: Style) -> str | None:
         path = style_preview(style.slug)
         return str(self.context["request"].build_absolute_uri(path)) if path else None
-
-
-class RefusalSerializer(serializers.Serializer):
-    """Every refusal of the interface."""
-
-    code = serializers.CharField(help_text="Stable, for programs.")
-    message = serializers.CharField(help_text="For people.")
-    fields_ = serializers.DictField(child=serializers.CharField(), required=False)
-
-    def get_fields(self) -> dict[str, serializers.Field]:
-        fields = super().get_fields()
-        fields["fields"] = fields.pop("fields_")  # the name is taken on serializers themselves
-        return fields

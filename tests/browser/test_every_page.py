@@ -17,7 +17,8 @@ STRANGERS = [
     "/accounts/password/reset/done/",
 ]
 MEMBERS = [
-    "/studio", "/gallery", "/jobs", "/account/", "/accounts/logout/", "/accounts/password/change/", "/nothing-here",
+    *("/studio", "/gallery", "/jobs", "/account/", "/credits/statement"),
+    *("/accounts/logout/", "/accounts/password/change/", "/nothing-here"),
 ]  # fmt: skip
 
 
