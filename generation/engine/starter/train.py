@@ -37,6 +37,7 @@ WARM_UP_STEPS = 200
 EMPTY_SHARE = 0.1
 DECODER_SHARE = 0.1  # of all minutes, spent evenly over the first half
 DECODER_CROP, DECODER_BATCH = 128, 8
+LANDSCAPE_SHARE, SEARCH_MAX = 0.2, 20
 LARGE_FROM = 0.85  # of all minutes: from here on some batches are larger than 256 x 256
 LARGE_EVERY = 12
 LARGE_BATCH = {(384, 256): 20, (256, 384): 20, (384, 384): 14, (384, 512): 10, (512, 384): 10, (512, 512): 8}
@@ -142,8 +143,17 @@ class Trainer:
             latents = np.stack([encode(picture, self.projection, self.bias) for picture in pictures])
             return torch.from_numpy(latents), [self._caption_of(scene, rng) for scene in scenes]
         held = min(self.store.painted, self.plan.sizes.latents)
-        slots = [rng.randrange(held) for _ in range(self.plan.batch)]
+        slots = [self._slot(held, rng) for _ in range(self.plan.batch)]
         return torch.from_numpy(self.store.latents[slots].astype(np.float32)), self._captions(slots, rng)
+
+    def _slot(self, held: int, rng: random.Random) -> int:
+        """A random picture; landscapes are drawn more often than painted, because people ask for them more often."""
+        slot, wants_landscape = rng.randrange(held), rng.random() < LANDSCAPE_SHARE
+        for _ in range(SEARCH_MAX if wants_landscape else 0):
+            if self.store.scene(slot).subject == "nothing":
+                break
+            slot = rng.randrange(held)
+        return slot
 
     def train_unet(self) -> float:
         latents, captions = self._draw(random.Random(self.step))
