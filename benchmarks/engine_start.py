@@ -3,8 +3,8 @@
     python benchmarks/engine_start.py [--model starter] [--rounds 5]
 
 Every round starts two processes, one as the product does it and one with the garbage collector left running during the
-imports, and prints the seconds of each part and the processor time of all, which a busy machine changes less. The
-files are in the page cache after the first round.
+imports ("collecting"), and prints the seconds of each part and the processor time of all, which a busy machine changes
+less. The files are in the page cache after the first round.
 """
 
 from __future__ import annotations
@@ -19,31 +19,47 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
 os.environ["HF_HUB_OFFLINE"] = "1"
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.support import figures
+from generation.engine import ModelUnavailable
+from generation.engine.loading import Shelf
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS_MAX = 4.0
 PARTS = ("build", "load", "picture", "processor time", "start to picture")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = figures.arguments(__doc__)
     parser.add_argument("--model", default="starter")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds-max", type=float, default=4.0)
     parser.add_argument("--child", choices=["product", "collecting"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(*measure(options.model, collecting=options.child == "collecting"))
         return 0
-    figures: dict[str, list[list[float]]] = {"product": [], "collecting": []}
-    for _ in range(options.rounds):
-        for kind, rows in figures.items():
+    report = figures.Report(f"engine start: {options.model} on the CPU, one process per figure")
+    try:
+        Shelf.at().check(options.model)
+    except ModelUnavailable as error:
+        report.say(f"NOT MEASURED: {error}")
+        return report.end(is_strict=options.strict)
+    found: dict[str, list[list[float]]] = {"product": [], "collecting": []}
+    for _ in range(1 if options.quick else options.rounds):
+        for kind, rows in found.items():
             rows.append(child(options.model, kind))
-    print(f"{options.model} on the CPU, {options.rounds} rounds, load {os.getloadavg()}")
-    for kind, rows in figures.items():
-        medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-        print(kind, *(f"{part} {value:.2f} s" for part, value in zip(PARTS, medians, strict=True)), sep="  ")
-    return 0 if statistics.median(row[-1] for row in figures["product"]) <= options.seconds_max else 1
+    parts = {kind: dict(zip(PARTS, zip(*rows, strict=True), strict=True)) for kind, rows in found.items()}
+    for kind, columns in parts.items():
+        for part, values in columns.items():
+            report.show(f"{kind}: {part}", values)
+    for part in ("processor time", "start to picture"):
+        ratios = figures.pairwise_ratios(parts["product"][part], parts["collecting"][part])
+        report.hold(f"{part}: product / collecting", ratios)
+    seconds = statistics.median(parts["product"]["start to picture"])
+    report.demand(f"start to picture: median {seconds:.2f} s, at most {SECONDS_MAX:.2f} s", seconds <= SECONDS_MAX)
+    return report.end(is_strict=options.strict)
 
 
 def child(model: str, kind: str) -> list[float]:
