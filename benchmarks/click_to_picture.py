@@ -104,7 +104,7 @@ def main() -> int:
         options.clicks, chosen = 1, [devices.SLEEPING]
     report = figures.Report("click to picture on an idle queue, against bare pipe()")
     with site.scratch() as folder, site.web(folder, processes=1 if options.quick else 2) as port:
-        for device, engine in devices.available(*chosen, say=report.say):
+        for device, engine in devices.available(*chosen, skip=report.skip):
             with site.gpu_worker(folder, **device.environment):
                 measure(report, device, engine, port, options.clicks)
     return report.end(is_strict=options.strict)
@@ -127,7 +127,7 @@ def measure(report: figures.Report, device: devices.Device, engine: object, port
             return seen[-1].picture_after
 
         runs = {"click": click, "bare": figures.timed(lambda: devices.bare(engine, batch))}
-        found = figures.interleave(runs, clicks)
+        found = figures.interleave(runs, clicks, warm_ups=2)
     del seen[:-clicks]  # warmed up
     show(report, device.name, found, seen, Job)
 
@@ -137,7 +137,7 @@ def show(report: figures.Report, name: str, found: dict[str, list[float]], seen:
     report.show(f"{name}: click to picture", found["click"])
     roughs = [click.rough_after for click in seen if click.rough_after]
     if roughs:
-        report.show(f"{name}: click to first rough picture", roughs)
+        report.show(f"{name}: to a rough picture ({len(roughs)} of {len(seen)})", roughs)
     parts = where_it_went([(click, jobs.objects.get(id=click.job_id)) for click in seen])
     report.say(f"       medians: {', '.join(f'{part} {seconds:.3f} s' for part, seconds in parts.items())}")
     over = [click - bare for click, bare in zip(found["click"], found["bare"], strict=True)]

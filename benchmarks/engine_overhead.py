@@ -38,7 +38,7 @@ def main() -> int:
     try:
         engine.load(options.model)
     except ModelUnavailable as error:
-        report.say(f"NOT MEASURED: {error}")
+        report.skip(options.model, error)
         return report.end(is_strict=options.strict)
     batch = make_batch(options.model, options.batch)
     runs = {

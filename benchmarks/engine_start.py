@@ -44,7 +44,7 @@ def main() -> int:
     try:
         Shelf.at().check(options.model)
     except ModelUnavailable as error:
-        report.say(f"NOT MEASURED: {error}")
+        report.skip(options.model, error)
         return report.end(is_strict=options.strict)
     found: dict[str, list[list[float]]] = {"product": [], "collecting": []}
     for _ in range(1 if options.quick else options.rounds):

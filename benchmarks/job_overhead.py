@@ -36,7 +36,7 @@ def main() -> int:
         options.pairs, in_a_row, chosen = 1, 2, [devices.SLEEPING]
     report = figures.Report("job overhead: claimed to device free, against bare pipe()")
     with site.scratch():
-        for device, engine in devices.available(*chosen, say=report.say):
+        for device, engine in devices.available(*chosen, skip=report.skip):
             measure(report, device, engine, options.pairs, in_a_row)
     return report.end(is_strict=options.strict)
 

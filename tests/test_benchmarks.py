@@ -48,6 +48,14 @@ def test_a_bar_is_held_by_the_median_and_one_slow_round_changes_nothing():
     assert not report.is_held
 
 
+def test_what_was_not_measured_is_said_and_fails_a_strict_run(capsys):
+    report = figures.Report("anything")
+    report.skip("starter model", "not installed")
+    assert (report.end(is_strict=False), report.end(is_strict=True)) == (0, 1)
+    said = capsys.readouterr().out
+    assert "NOT MEASURED: starter model: not installed" in said and "every bar held, of those measured" in said
+
+
 def test_runs_take_turns_and_the_first_is_not_counted():
     turns: list[str] = []
 

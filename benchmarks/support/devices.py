@@ -51,14 +51,14 @@ STARTER = Device("starter model", "generation.engine")
 SLEEPING = Device(f"sleeping device, {SLEEPING_SECONDS} s", "tests.fake_engine", SLEEPING_SECONDS / STEPS)
 
 
-def available(*devices: Device, say: Callable[[str], None]) -> list[tuple[Device, Any]]:
+def available(*devices: Device, skip: Callable[[str, object], None]) -> list[tuple[Device, Any]]:
     """The devices with their engines; what cannot be loaded is named and left out."""
     found = []
     for device in devices:
         try:
             found.append((device, device.build()))
         except ModelUnavailable as error:
-            say(f"NOT MEASURED with the {device.name}: {error}")
+            skip(device.name, error)
     return found
 
 

@@ -53,6 +53,7 @@ class Report:
 
     def __init__(self, title: str) -> None:
         self.is_held = True
+        self.is_complete = True
         print(f"{title}\n{os.cpu_count()} cores, {loads()}", flush=True)
 
     def say(self, text: str) -> None:
@@ -70,10 +71,16 @@ class Report:
         self.is_held = self.is_held and is_so
         self.say(f"bar    {what}: {'held' if is_so else 'MISSED'}")
 
+    def skip(self, what: str, why: object) -> None:
+        """Say what could not be measured. Then not every bar was held, whatever the others say."""
+        self.is_complete = False
+        self.say(f"NOT MEASURED: {what}: {why}")
+
     def end(self, *, is_strict: bool) -> int:
         """The exit status. A missed bar on a busy machine is a finding, so it fails only a strict run."""
-        self.say(f"{'every bar held' if self.is_held else 'a bar was MISSED'}; {loads()}\n")
-        return 1 if is_strict and not self.is_held else 0
+        verdict = "every bar held" if self.is_held else "a bar was MISSED"
+        self.say(f"{verdict if self.is_complete else verdict + ', of those measured'}; {loads()}\n")
+        return 1 if is_strict and not (self.is_held and self.is_complete) else 0
 
     def _verdict(self, value: float, at_most: float, at_least: float) -> str:
         if not at_most and not at_least:
