@@ -358,7 +358,9 @@ LOGGING = {
         "django.server": {"handlers": [], "propagate": True},
         # On a newcomer's screen every poll of every card would push the address away.
         "django_structlog": {"level": "INFO" if LOG_FORMAT == "json" else "WARNING"},
-        "celery": {"level": "WARNING"},  # "received" and "succeeded" of every sweep say nothing
+        # "Received" and "succeeded" of every sweep say nothing.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }
 structlog.configure(

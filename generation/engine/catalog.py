@@ -82,6 +82,7 @@ class ModelSpec:
 
     # What of the repository this pipeline needs; `*` stays inside one folder, and every line must find a file.
     files: tuple[str, ...] = ()
+    native_size: Size | None = None  # the one size it draws well: the others are cut and enlarged from it
     folder: Path | None = None
     variant: str | None = None  # "fp16": files are called *.fp16.safetensors
     scheduler: Scheduler | None = None  # None: the one beside the weights, which `models.lock` pins
@@ -89,6 +90,10 @@ class ModelSpec:
     guidance_argument: str = "guidance_scale"
     call_arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     image_classifier: str = ""  # "package.module:function", see `safety.classifier`
+
+    def drawn_size(self, width: int, height: int) -> Size:
+        """The size the model itself works at when this one is asked for."""
+        return self.native_size or (width, height)
 
     def batch_cap(self, width: int, height: int) -> int:
         """Pictures of this size that are worth one run; 1 where batching gains nothing."""
@@ -117,6 +122,7 @@ _STARTER = ModelSpec(
     tokens_max=64,
     sizes=_STARTER_SIZES,
     default_size=(256, 256),
+    native_size=(256, 256),  # nearly all of its training; larger ones it fills with repeats
     steps_min=1,
     steps_default=8,
     steps_max=30,

@@ -11,6 +11,7 @@ import torch
 
 from generation.engine import Batch, EngineError, LoadedModel, OutOfMemory, Step
 from generation.engine.catalog import ModelSpec
+from generation.engine.framing import cut, fit
 from generation.engine.loading import Shelf, load
 from generation.engine.preview import CleanEstimate, Previewer
 
@@ -58,13 +59,13 @@ class DiffusionEngine:
                 try:
                     pictures = pipe(
                         **_arguments(batch, spec),
-                        callback_on_step_end=_callback(batch, previewer, on_step),
+                        callback_on_step_end=_callback(batch, spec, previewer, on_step),
                         output_type="pt",
                     ).images
                 except BaseException:
                     pipe.maybe_free_model_hooks()
                     raise
-                return to_pixels(pictures)
+                return to_pixels(fit(pictures, (batch.width, batch.height)))
 
 
 def check_batch(batch: Batch, spec: ModelSpec) -> None:
@@ -99,10 +100,11 @@ def to_pixels(pictures: torch.Tensor) -> list[np.ndarray]:
 
 
 def _arguments(batch: Batch, spec: ModelSpec) -> dict[str, Any]:
+    width, height = spec.drawn_size(batch.width, batch.height)
     arguments: dict[str, Any] = {
         "prompt": [request.prompt for request in batch.requests],
-        "width": batch.width,
-        "height": batch.height,
+        "width": width,
+        "height": height,
         "num_inference_steps": batch.num_inference_steps,
         spec.guidance_argument: batch.guidance_scale,
         # One generator per picture and always on the CPU: the noise depends on the seed alone, not on the
@@ -115,8 +117,12 @@ def _arguments(batch: Batch, spec: ModelSpec) -> dict[str, Any]:
     return arguments
 
 
-def _callback(batch: Batch, previewer: Previewer, on_step: Callable[[Step], None]) -> Callable[..., dict[str, Any]]:
+def _callback(
+    batch: Batch, spec: ModelSpec, previewer: Previewer, on_step: Callable[[Step], None]
+) -> Callable[..., dict[str, Any]]:
     estimate = CleanEstimate()
+    width, height = spec.drawn_size(batch.width, batch.height)
+    wanted = (batch.width, batch.height)
 
     def after_step(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         clean = estimate.after_step(pipe.scheduler, index, tensors["latents"])
@@ -124,7 +130,7 @@ def _callback(batch: Batch, previewer: Previewer, on_step: Callable[[Step], None
             Step(
                 done=index + 1,
                 total=pipe.num_timesteps,
-                preview=lambda: previewer.draw(clean, batch.height, batch.width),
+                preview=lambda: [cut(rough, wanted) for rough in previewer.draw(clean, height, width)],
             )
         )
         return {}

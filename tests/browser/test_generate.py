@@ -46,7 +46,9 @@ def test_a_stranger_makes_and_keeps_a_picture(site, device, open_page):
     expect(page.locator("#balance")).to_contain_text("94")
     expect(page.locator("#toasts")).to_contain_text("Your picture is ready.")
     assert page.evaluate("window.isTheSamePage")
-    assert page.evaluate("document.querySelector('.shot img').naturalWidth") == 256
+    # A visible picture may still be on its way; decoded, it is there.
+    width = "image => image.decode().then(() => image.naturalWidth)"
+    assert card.locator(".shot img").evaluate(width) == 256
 
     card.hover()
     with page.expect_download() as saving:
