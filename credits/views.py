@@ -49,7 +49,7 @@ def statement_csv(request: HtmxRequest) -> StreamingHttpResponse:
 def _context(request: HtmxRequest) -> dict[str, object]:
     kind = _kind(request)
     page = statement_page(request.team, request.GET.get("cursor"), kind=kind)
-    return {"page": page, "kind": kind, "kinds": Entry.Kind.choices}
+    return {"page": page, "kind": kind, "kinds": Entry.Kind.values}
 
 
 def _kind(request: HtmxRequest) -> str:

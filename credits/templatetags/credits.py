@@ -21,6 +21,17 @@ MOVEMENTS: dict[str, str] = {
     Entry.Kind.REVOKE: "Taken back",
     Entry.Kind.REINSTATE: "Given again",
 }
+SHORT: dict[str, str] = {
+    Entry.Kind.GRANT: "Added",
+    Entry.Kind.RESERVE: "Set aside",
+    Entry.Kind.SETTLE: "Charged",
+    Entry.Kind.RELEASE: "Given back",
+    Entry.Kind.LAPSE: "Ended aside",
+    Entry.Kind.EXPIRE: "Ended",
+    Entry.Kind.REVOKE: "Taken back",
+    Entry.Kind.REINSTATE: "Given again",
+}
+register.filter("kind_name", SHORT.__getitem__)
 
 
 @register.filter

@@ -109,6 +109,6 @@ def test_what_is_not_offered_is_refused(client, owner, query):
 
 
 def test_every_kind_of_entry_has_its_words():
-    from credits.templatetags.credits import MOVEMENTS
+    from credits.templatetags.credits import MOVEMENTS, SHORT
 
-    assert MOVEMENTS.keys() == set(Entry.Kind)
+    assert MOVEMENTS.keys() == SHORT.keys() == set(Entry.Kind)
