@@ -31,7 +31,12 @@ SHORT: dict[str, str] = {
     Entry.Kind.REVOKE: "Taken back",
     Entry.Kind.REINSTATE: "Given again",
 }
-register.filter("kind_name", SHORT.__getitem__)
+
+
+@register.filter
+def kind_name(kind: str) -> str:
+    """A kind of entry in a word or two, for a filter."""
+    return SHORT[kind]
 
 
 @register.filter
