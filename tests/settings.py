@@ -10,7 +10,10 @@ from pathlib import Path
 from tenkaigen.settings import *  # noqa: F403
 from tenkaigen.settings import STORAGES
 
-TEST_DIR = Path(os.environ.get("TENKAIGEN_TEST_DIR") or tempfile.gettempdir())
+# A folder for each xdist process: their databases count people from 1 alike, and a person's number is part of a key.
+TEST_DIR = Path(os.environ.get("TENKAIGEN_TEST_DIR") or tempfile.gettempdir()) / os.environ.get(
+    "PYTEST_XDIST_WORKER", "alone"
+)
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
