@@ -146,6 +146,11 @@ def test_a_waiting_card_says_why_and_survives_a_lost_answer(site, open_page, sig
     expect(page.locator(".toast--error")).to_have_count(0)
 
 
+def wait_until_settled(page) -> None:
+    """Wait for htmx to bring new elements to life: some 20 ms after they are seen, too short for a person's hand."""
+    page.wait_for_function("() => !document.querySelector('.htmx-request, .htmx-added, .htmx-settling')")
+
+
 def test_the_expansion_is_seen_edited_and_drawn(site, open_page, sign_in):
     page = open_page()
     sign_in(page, make_user(credits=50))
@@ -153,8 +158,10 @@ def test_the_expansion_is_seen_edited_and_drawn(site, open_page, sign_in):
     page.get_by_role("button", name="See the expansion").click()
     text = page.get_by_label("What the model will read")
     expect(text).to_have_value("a fox, highly detailed, beautiful composition")
+    wait_until_settled(page)
     page.get_by_role("radio", name="Neon").check(force=True)
     expect(text).to_have_value("a fox, neon, cyberpunk, glowing lights at night")
+    wait_until_settled(page)
     text.fill("a fox in my own words")
     submit(page, "a fox")
     expect(page.locator(".job")).to_have_count(1)
