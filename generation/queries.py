@@ -42,10 +42,6 @@ def job_page(team: Team, cursor: str | None, *, status: str = "", size: int = se
     return page(jobs.filter(status=status) if status else jobs, cursor, size)
 
 
-def open_jobs(team: Team) -> list[Job]:
-    return list(jobs_of(team).filter(status__in=[Job.Status.QUEUED, Job.Status.PROCESSING]).order_by("-created_at"))
-
-
 def gallery_page(team: Team, cursor: str | None, size: int = settings.GALLERY_PAGE) -> Page[Image]:
     return page(Image.objects.filter(team=team).select_related("job"), cursor, size)
 
