@@ -1,6 +1,7 @@
-"""Hears of new teams: each gets a wallet and the welcome bonus."""
+"""Hears of new teams, and gives a new installation its plans, passes and prices."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class CreditsConfig(AppConfig):
@@ -8,6 +9,7 @@ class CreditsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts.signals import team_created
-        from credits import services
+        from credits import seed, services
 
         team_created.connect(services.welcome, dispatch_uid="credits.welcome")
+        post_migrate.connect(seed.seed, sender=self, dispatch_uid="credits.seed")

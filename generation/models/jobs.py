@@ -1,62 +1,13 @@
-"""What you make: styles and products to choose from, jobs, and the images they leave.
-
-A job row is the queue. Its status changes only in `transitions`; its children are written only there, too.
-"""
+"""The job: one row is one place in the queue. Its status changes only in `transitions`."""
 
 import uuid
-from decimal import Decimal
-from typing import ClassVar
 
-from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from accounts.models import Team, User
 from generation.params import COUNT_MAX
-
-
-class CatalogueRow(models.Model):
-    """What staff can reorder and switch off. Loaded by `seed_catalogue` from readable files."""
-
-    slug = models.SlugField(max_length=40, unique=True)
-    name = models.CharField(max_length=60)
-    position = models.PositiveSmallIntegerField(default=0)
-    is_active = models.BooleanField(default=True)
-
-    class Meta:
-        abstract = True
-        ordering: ClassVar = ["position", "slug"]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Style(CatalogueRow):
-    """A look: what is added to a prompt, and what is kept out."""
-
-    description = models.CharField(max_length=200, blank=True)
-    recipe = models.CharField(max_length=400, help_text="`{prompt}` stands for the person's words.")
-    negative_prompt = models.CharField(max_length=400, blank=True)
-    keywords = models.CharField(max_length=200, blank=True, help_text="Words, comma separated, that call this style.")
-
-
-class Product(CatalogueRow):
-    """A thing to design for: its print area sets the aspect of the picture."""
-
-    ratio_width = models.PositiveSmallIntegerField(validators=[MinValueValidator(1)])
-    ratio_height = models.PositiveSmallIntegerField(validators=[MinValueValidator(1)])
-    side_px_min = models.PositiveIntegerField(help_text="Shortest side that prints well, in pixels.")
-    recipe = models.CharField(max_length=200, blank=True, help_text="Added to the expanded prompt.")
-
-
-class ImageModel(CatalogueRow):
-    """A model of the engine's catalogue as the operator offers it."""
-
-    description = models.CharField(max_length=300, blank=True)
-    complexity = models.DecimalField(
-        max_digits=4, decimal_places=2, default=Decimal(1), validators=[MinValueValidator(Decimal("0.01"))]
-    )
 
 
 class Job(models.Model):
@@ -164,64 +115,3 @@ class Job(models.Model):
     @property
     def quoted_centi(self) -> int:
         return int(self.quote["unit_centi"]) * int(self.quote["count"])
-
-
-class Image(models.Model):
-    """A picture that was delivered. The row holds the key of its file; no file is shown without a row."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    job = models.ForeignKey(Job, models.PROTECT, related_name="images")
-    team = models.ForeignKey(Team, models.PROTECT, related_name="images")
-    index = models.PositiveSmallIntegerField()
-    seed = models.BigIntegerField()
-    key = models.CharField(max_length=300, unique=True)
-    preview_key = models.CharField(max_length=300)
-    thumbnail_key = models.CharField(max_length=300)
-    width = models.PositiveIntegerField()
-    height = models.PositiveIntegerField()
-    size_bytes = models.PositiveBigIntegerField()
-    sha256 = models.CharField(max_length=64)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-    expires_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["job", "index"], name="image_once_per_job_and_index"),
-            models.CheckConstraint(condition=Q(size_bytes__gt=0), name="image_has_content"),
-        ]
-        indexes = [
-            models.Index(fields=["team", "-created_at", "-id"], name="image_gallery"),
-            models.Index(fields=["expires_at"], name="image_expiry"),
-        ]
-
-    def __str__(self) -> str:
-        return self.key
-
-
-class ExpansionUse(models.Model):
-    """What a team took of Gemini on one day (UTC), against its share."""
-
-    team = models.ForeignKey(Team, models.CASCADE, related_name="expansion_uses")
-    day = models.DateField()
-    calls = models.PositiveIntegerField(default=0)
-    tokens = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["day", "team"], name="expansion_use_once_per_day_and_team")]
-
-    def __str__(self) -> str:
-        return f"{self.tokens} tokens of {self.team_id} on {self.day}"
-
-
-class DayCount(models.Model):
-    """How often something happened on one day (UTC). Counts only: nothing here leads to a person."""
-
-    day = models.DateField()
-    name = models.CharField(max_length=40)
-    count = models.PositiveBigIntegerField(default=0)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["day", "name"], name="day_count_once_per_day_and_name")]
-
-    def __str__(self) -> str:
-        return f"{self.count} {self.name} on {self.day}"

@@ -1,6 +1,7 @@
-"""What you may spend: wallets, grants, holds and the entries that explain them.
+"""The ledger's own tables. `credits.ledger` is their only writer.
 
-`credits.ledger` is the only writer of these tables. Amounts are integers in hundredths of a credit.
+Two units: a grant of `credit` counts in the wallet's balance; a grant of `image`, which a pass makes, counts only in
+itself. Every amount is in hundredths of its unit.
 """
 
 import uuid
@@ -43,7 +44,13 @@ class Grant(models.Model):
         PASS = "pass"  # noqa: S105
         ADJUSTMENT = "adjustment"
 
+    class Unit(models.TextChoices):
+        CREDIT = "credit"
+        IMAGE = "image"
+
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="grants")
+    unit = models.CharField(max_length=6, choices=Unit.choices, default=Unit.CREDIT)
+    covers_px = models.PositiveIntegerField(null=True, help_text="Longest side of a picture that an image unit pays.")
     source = models.CharField(max_length=10, choices=Source.choices)
     source_ref = models.CharField(max_length=120)
     burn_rank = models.SmallIntegerField(help_text="Smaller burns first among grants that end together.")
@@ -55,6 +62,7 @@ class Grant(models.Model):
     spent_centi = models.BigIntegerField(default=0)
     expired_centi = models.BigIntegerField(default=0)
     revoked_centi = models.BigIntegerField(default=0)
+    payment_ref = models.CharField(max_length=120, blank=True, help_text="The payment a refund of it would name.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -83,23 +91,32 @@ class Grant(models.Model):
                 ),
             ),
             models.CheckConstraint(
+                name="grant_of_images_is_whole_and_of_a_pass",
+                condition=Q(unit="credit", covers_px=None) | Q(unit="image", source="pass", covers_px__gt=0),
+            ),
+            models.CheckConstraint(
                 name="grant_ends_after_it_begins",
                 condition=Q(expires_at=None) | Q(expires_at__gt=F("effective_at")),
             ),
         ]
         # Not partial on "available > 0": a predicate on a changing column makes every update a cold one.
-        indexes = [models.Index(fields=["wallet", "expires_at", "burn_rank", "id"], name="grant_burn_order")]
+        indexes = [
+            models.Index(fields=["wallet", "expires_at", "burn_rank", "id"], name="grant_burn_order"),
+            models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="grant_expiry"),
+            models.Index(fields=["payment_ref"], condition=~Q(payment_ref=""), name="grant_of_payment"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.source} {self.source_ref}"
 
 
 class Hold(models.Model):
-    """Credits set aside for one job, until `settle` ends it."""
+    """Credits, and images of a pass, set aside for one job, until `settle` or the sweep ends it."""
 
     class State(models.TextChoices):
         PENDING = "pending"
         SETTLED = "settled"
+        EXPIRED = "expired"  # the sweep found no living job and gave everything back
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="holds")
@@ -107,6 +124,8 @@ class Hold(models.Model):
     amount_centi = models.BigIntegerField()
     charged_centi = models.BigIntegerField(default=0)
     released_centi = models.BigIntegerField(default=0)
+    pass_images = models.PositiveSmallIntegerField(default=0, help_text="Images that a pass pays.")
+    pass_images_charged = models.PositiveSmallIntegerField(default=0)
     state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
     quote = models.JSONField()
     expires_at = models.DateTimeField(help_text="After this the sweep asks whether the job still runs.")
@@ -116,16 +135,21 @@ class Hold(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["reference"], name="hold_once_per_reference"),
-            models.CheckConstraint(condition=Q(amount_centi__gt=0), name="hold_holds_something"),
+            models.CheckConstraint(
+                condition=Q(amount_centi__gte=0) & (Q(amount_centi__gt=0) | Q(pass_images__gt=0)),
+                name="hold_holds_something",
+            ),
             models.CheckConstraint(
                 name="hold_is_settled_in_full",
-                condition=Q(state="pending", charged_centi=0, released_centi=0)
+                condition=Q(state="pending", charged_centi=0, released_centi=0, pass_images_charged=0)
                 | Q(
                     state="settled",
                     charged_centi__gte=0,
                     released_centi__gte=0,
                     amount_centi=F("charged_centi") + F("released_centi"),
-                ),
+                    pass_images_charged__lte=F("pass_images"),
+                )
+                | Q(state="expired", charged_centi=0, released_centi=F("amount_centi"), pass_images_charged=0),
             ),
         ]
         indexes = [
@@ -172,6 +196,9 @@ class Entry(models.Model):
         EXPIRE = "expire"  # available -> expired
         REVOKE = "revoke"  # available -> revoked
         REINSTATE = "reinstate"  # revoked -> available
+        OWE = "owe"  # nothing moves; the wallet's debt rises: revoked, but spent already
+        REPAY = "repay"  # available -> spent; the debt falls
+        FORGIVE = "forgive"  # nothing moves; the debt falls
 
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="entries")
     seq = models.BigIntegerField()
@@ -181,6 +208,7 @@ class Entry(models.Model):
     amount_centi = models.BigIntegerField()
     available_after_centi = models.BigIntegerField()
     held_after_centi = models.BigIntegerField()
+    debt_after_centi = models.BigIntegerField(default=0)
     actor = models.CharField(max_length=120, blank=True, help_text="Who did it: a person, a command, the system.")
     reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
@@ -200,14 +228,54 @@ class Entry(models.Model):
             models.CheckConstraint(
                 name="entry_names_its_hold",
                 condition=Q(kind__in=["reserve", "settle", "release", "lapse"], hold__isnull=False)
-                | Q(kind__in=["grant", "expire", "revoke", "reinstate"], hold__isnull=True),
+                | Q(
+                    kind__in=["grant", "expire", "revoke", "reinstate", "owe", "repay", "forgive"],
+                    hold__isnull=True,
+                ),
             ),
             models.CheckConstraint(
                 name="entry_leaves_nothing_negative",
-                condition=Q(available_after_centi__gte=0, held_after_centi__gte=0),
+                condition=Q(available_after_centi__gte=0, held_after_centi__gte=0, debt_after_centi__gte=0),
             ),
         ]
         indexes = [models.Index(fields=["wallet", "kind", "-seq"], name="entry_statement_by_kind")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount_centi}"
+
+
+class Clawback(models.Model):
+    """A refund or dispute that took credits back. `source_ref` names it for ever, so that it takes them once."""
+
+    reference = models.CharField(max_length=120, unique=True)
+    grant = models.ForeignKey(Grant, models.PROTECT, related_name="clawbacks")
+    revoked_centi = models.BigIntegerField(help_text="Taken from what was available.")
+    owed_centi = models.BigIntegerField(help_text="Spent or set aside already, so it became debt.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    undone_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(revoked_centi__gte=0, owed_centi__gte=0), name="clawback_takes_nothing_negative"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class Uncollected(models.Model):
+    """Work that was delivered after its hold had ended, and that the wallet could no longer pay."""
+
+    hold = models.OneToOneField(Hold, models.PROTECT, related_name="uncollected")
+    amount_centi = models.BigIntegerField()
+    delivered = models.PositiveSmallIntegerField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name_plural = "uncollected"
+        constraints = [models.CheckConstraint(condition=Q(amount_centi__gt=0), name="uncollected_is_something")]
+
+    def __str__(self) -> str:
+        return f"{self.amount_centi} for {self.hold_id}"

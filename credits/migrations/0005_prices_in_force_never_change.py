@@ -1,0 +1,29 @@
+from django.db import migrations
+
+SQL = """
+CREATE FUNCTION credits_refuse_price_change() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE version_id bigint := CASE WHEN TG_TABLE_NAME = 'credits_priceversion' THEN OLD.id
+    WHEN TG_OP = 'INSERT' THEN (to_jsonb(NEW) ->> 'version_id')::bigint
+    ELSE (to_jsonb(OLD) ->> 'version_id')::bigint END;
+BEGIN
+    IF EXISTS (SELECT FROM credits_priceversion WHERE id = version_id AND effective_at <= now()) THEN
+        RAISE EXCEPTION 'prices in force never change: publish a new version';
+    END IF;
+    RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+END $$;
+CREATE TRIGGER price_rule_in_force_never_changes BEFORE INSERT OR UPDATE OR DELETE ON credits_pricerule
+    FOR EACH ROW EXECUTE FUNCTION credits_refuse_price_change();
+CREATE TRIGGER price_version_in_force_never_changes BEFORE UPDATE OR DELETE ON credits_priceversion
+    FOR EACH ROW EXECUTE FUNCTION credits_refuse_price_change();
+"""
+UNDO = """
+DROP TRIGGER price_rule_in_force_never_changes ON credits_pricerule;
+DROP TRIGGER price_version_in_force_never_changes ON credits_priceversion;
+DROP FUNCTION credits_refuse_price_change();
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("credits", "0004_plans_passes_and_prices")]
+
+    operations = [migrations.RunSQL(SQL, UNDO)]

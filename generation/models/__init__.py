@@ -1,0 +1,11 @@
+"""What you make: styles and products to choose from, jobs, and the images they leave.
+
+A job row is the queue. Its status changes only in `transitions`; its children are written only there, too.
+"""
+
+from generation.models.catalogue import CatalogueRow, ImageModel, Product, Style
+from generation.models.counts import DayCount, ExpansionUse
+from generation.models.images import Image
+from generation.models.jobs import Job
+
+__all__ = ["CatalogueRow", "DayCount", "ExpansionUse", "Image", "ImageModel", "Job", "Product", "Style"]
