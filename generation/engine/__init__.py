@@ -32,6 +32,19 @@ class ModelUnavailable(EngineError):
     """The model is not in the catalogue, not installed, or not what `models.lock` says. Retrying does not help."""
 
 
+class DeviceLost(EngineError):
+    """The device answers no call of this process any more. Only a new process gets it back."""
+
+
+class BrokenPictures(EngineError):
+    """Some requests of a batch gave numbers that are no picture. `pictures` has the others, None in their places."""
+
+    def __init__(self, pictures: list[np.ndarray | None]) -> None:
+        first = [picture is None for picture in pictures].index(True) + 1
+        super().__init__(f"The model produced no picture for request {first} of {len(pictures)}.")
+        self.pictures = pictures
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
     """One picture. The same request in the same `Batch` settings gives the same picture, whoever shares the batch."""
@@ -39,6 +52,14 @@ class ImageRequest:
     prompt: str
     negative_prompt: str
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """Weights on top of a model's own, for one batch: a safetensors file on this machine, and how much of it."""
+
+    path: str
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +72,7 @@ class Batch:
     num_inference_steps: int
     guidance_scale: float
     requests: tuple[ImageRequest, ...]
+    adapters: tuple[Lora, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +103,8 @@ class Engine(Protocol):
     """One device. Safe to call from several threads; calls that use the device take turns."""
 
     device: str
+    hardware: str  # what is measured on one holds for all of the same name: "NVIDIA H200"
+    memory_bytes: int  # of the device, in all; 0: not known
 
     def load(self, model: str) -> LoadedModel:
         """Make `model` resident. A repeated call returns the first answer and costs nothing.
@@ -92,6 +116,27 @@ class Engine(Protocol):
         ...
 
     def is_loaded(self, model: str) -> bool: ...
+
+    def unload(self, model: str) -> None:
+        """Give a model's memory back. Waits for its turn; a model that is not resident changes nothing."""
+        ...
+
+    def resident(self) -> list[LoadedModel]:
+        """The models that are resident, in the order they were loaded."""
+        ...
+
+    def bucket(self, model: str, request: ImageRequest) -> int:
+        """Requests of one number may share a batch at full speed. 0 where a prompt's length costs nothing, and for a
+        model that is not resident."""
+        ...
+
+    def prepare(self, batch: Batch) -> None:
+        """Encode the prompts of a batch that `generate` will be asked for next, while another one is being drawn.
+
+        Safe to call from another thread, and only worth something there. Does nothing where it would have to wait for
+        the device, or where the model is not resident.
+        """
+        ...
 
     def generate(self, batch: Batch, on_step: Callable[[Step], None]) -> list[np.ndarray]:
         """Make one picture per request, in request order, loading the model when it is not resident.
@@ -109,7 +154,9 @@ class Engine(Protocol):
             Canceled: `on_step` asked for it.
             OutOfMemory: the batch does not fit.
             ModelUnavailable: as `load`.
-            EngineError: the model produced numbers that are no picture.
+            BrokenPictures: the model produced numbers that are no picture for some of the requests.
+            DeviceLost: the device is of no more use to this process.
+            EngineError: anything else that has a sentence.
             ValueError: the batch asks for something the catalogue does not offer.
         """
         ...
@@ -122,6 +169,11 @@ def build(
     lock_file: Path | str | None = None,
     threads: int | None = None,
     channels_last: bool = True,
+    compile_blocks: bool = False,
+    attention: str = "",
+    precision: str = "",
+    prompt_cache_bytes: int = 64 * 2**20,
+    loras_max: int = 8,
 ) -> Engine:
     """Make the engine of one device. Imports torch, and nothing of diffusers until a model is loaded.
 
@@ -134,9 +186,15 @@ def build(
         channels_last: memory layout of the convolutions. On a 2-core CPU and a UNet of the starter's shape it takes
             0.84 of the time for 4 pictures of 256 px, 0.91 for one of 512 px, 1.0 for one of 256 px (medians of 6
             interleaved runs of `generate`).
+        compile_blocks: compile the block that a denoiser repeats. Pays on an accelerator; the first picture of a size
+            waits for the compiler.
+        attention: a kernel of this machine, see `levers.ATTENTION`; empty: torch's own choice.
+        precision: empty, as the catalogue says. Others are refused with the reason.
+        prompt_cache_bytes: encoded prompts that are kept on the device, per model; 0: none, and `prepare` does nothing.
+        loras_max: LoRA files kept beside the weights of a model.
 
     Raises:
-        EngineError: torch does not offer that device.
+        EngineError: torch does not offer that device, or a lever is not one.
     """
     # Threads that wait for each other by spinning starve each other as soon as anything else wants the cores: with two
     # threads on two busy cores a picture took 8 to 22 s, with this 1.1 s. Has to be said before torch is imported.
@@ -145,4 +203,6 @@ def build(
 
     with collector_paused():
         from generation.engine.diffusion import DiffusionEngine
-    return DiffusionEngine(device, Shelf.at(models_dir, lock_file), threads=threads, channels_last=channels_last)
+        from generation.engine.levers import Levers
+    levers = Levers(channels_last, compile_blocks, attention, precision, prompt_cache_bytes, loras_max)
+    return DiffusionEngine(device, Shelf.at(models_dir, lock_file), threads=threads, levers=levers)

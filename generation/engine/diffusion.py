@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
+import platform
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from generation.engine import Batch, EngineError, LoadedModel, OutOfMemory, Step
+from generation.engine import (
+    Batch,
+    BrokenPictures,
+    DeviceLost,
+    EngineError,
+    ImageRequest,
+    LoadedModel,
+    OutOfMemory,
+    Step,
+)
 from generation.engine.catalog import ModelSpec
 from generation.engine.framing import cut, fit
+from generation.engine.levers import Levers
 from generation.engine.loading import Shelf, load
+from generation.engine.loras import Loras
 from generation.engine.preview import CleanEstimate, Previewer
+from generation.engine.words import Words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,29 +37,57 @@ REQUESTS_MAX = 64
 
 
 class DiffusionEngine:
-    """The `Engine` of one device. Keeps every model it has loaded; one call at a time uses the device."""
+    """The `Engine` of one device. One call at a time uses the device; encoding prompts ahead does not count."""
 
-    def __init__(self, device: str, shelf: Shelf, *, threads: int | None = None, channels_last: bool = True) -> None:
+    def __init__(self, device: str, shelf: Shelf, *, threads: int | None = None, levers: Levers | None = None) -> None:
         _check_device(device)
         self.device = device
         self._shelf = shelf
-        self._channels_last = channels_last
+        self._levers = levers or Levers()
         self._resident: dict[str, tuple[Any, LoadedModel, Previewer]] = {}
+        self._words: dict[str, Words] = {}
+        self._loras: dict[str, Loras] = {}
         # A pipeline's sampler holds the state of the running call, so a device has one call at a time.
         self._turn = threading.RLock()
         if threads is not None:
             torch.set_num_threads(threads)
+        self.hardware, self.memory_bytes = _describe(device)
 
     def is_loaded(self, model: str) -> bool:
         return model in self._resident
 
+    def resident(self) -> list[LoadedModel]:
+        return [loaded for _, loaded, _ in list(self._resident.values())]
+
     def load(self, model: str) -> LoadedModel:
         with self._turn:
             if model not in self._resident:
-                with _memory_errors_named():
-                    pipe, loaded = load(self._shelf, model, self.device, channels_last=self._channels_last)
+                with _device_errors_named():
+                    pipe, loaded = load(self._shelf, model, self.device, self._levers)
+                self._words[model] = Words(pipe, self._shelf.spec(model), self._levers.prompt_cache_bytes)
+                self._loras[model] = Loras(pipe, self._levers.loras_max)
                 self._resident[model] = (pipe, loaded, Previewer(pipe))
             return self._resident[model][1]
+
+    def unload(self, model: str) -> None:
+        with self._turn:
+            for shelf in (self._resident, self._words, self._loras):
+                shelf.pop(model, None)
+            gc.collect()
+            _give_memory_back()
+
+    def bucket(self, model: str, request: ImageRequest) -> int:
+        width, words = self._shelf.spec(model).prompt_bucket_tokens, self._words.get(model)
+        return words.length(request.prompt) // width if width and words else 0
+
+    def prepare(self, batch: Batch) -> None:
+        words, loras = self._words.get(batch.model), self._loras.get(batch.model)
+        if words is None or loras is None or not words.keeps_any:
+            return
+        with words.lock, _device_errors_named():
+            # The encoders wear the adapters of the batch that is being drawn; they are not ours to change.
+            if loras.active == batch.adapters:
+                words.arguments(batch)
 
     def generate(self, batch: Batch, on_step: Callable[[Step], None]) -> list[np.ndarray]:
         """See `Engine.generate`."""
@@ -55,9 +98,10 @@ class DiffusionEngine:
             pipe, _, previewer = self._resident[batch.model]
             # A fresh sampler each time: nothing of a canceled or failed call can reach the next one.
             pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
-            with torch.inference_mode(), _memory_errors_named():
+            with torch.inference_mode(), _device_errors_named():
                 try:
                     pictures = pipe(
+                        **self._prompts(batch),
                         **_arguments(batch, spec),
                         callback_on_step_end=_callback(batch, spec, previewer, on_step),
                         output_type="pt",
@@ -66,6 +110,12 @@ class DiffusionEngine:
                     pipe.maybe_free_model_hooks()
                     raise
                 return to_pixels(fit(pictures, (batch.width, batch.height)))
+
+    def _prompts(self, batch: Batch) -> dict[str, Any]:
+        words = self._words[batch.model]
+        with words.lock:
+            self._loras[batch.model].use(batch.adapters)
+            return words.arguments(batch)
 
 
 def check_batch(batch: Batch, spec: ModelSpec) -> None:
@@ -90,19 +140,19 @@ def to_pixels(pictures: torch.Tensor) -> list[np.ndarray]:
         One (height, width, 3) uint8 array per picture, on the host, contiguous.
 
     Raises:
-        EngineError: a picture holds NaN or infinity; names which.
+        BrokenPictures: some hold NaN or infinity; carries the others.
     """
-    broken = (~torch.isfinite(pictures).flatten(1).all(dim=1)).nonzero().flatten().tolist()
-    if broken:
-        raise EngineError(f"The model produced no picture for request {broken[0] + 1} of {len(pictures)}.")
-    pixels = pictures.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    return list(pixels.cpu().numpy())
+    is_fine = torch.isfinite(pictures).flatten(1).all(dim=1).tolist()
+    pixels = pictures.nan_to_num().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    made = list(pixels.cpu().numpy())
+    if not all(is_fine):
+        raise BrokenPictures([picture if fine else None for picture, fine in zip(made, is_fine, strict=True)])
+    return made
 
 
 def _arguments(batch: Batch, spec: ModelSpec) -> dict[str, Any]:
     width, height = spec.drawn_size(batch.width, batch.height)
-    arguments: dict[str, Any] = {
-        "prompt": [request.prompt for request in batch.requests],
+    return {
         "width": width,
         "height": height,
         "num_inference_steps": batch.num_inference_steps,
@@ -112,9 +162,6 @@ def _arguments(batch: Batch, spec: ModelSpec) -> dict[str, Any]:
         "generator": [torch.Generator("cpu").manual_seed(request.seed) for request in batch.requests],
         **spec.call_arguments,
     }
-    if spec.supports_negative_prompt:
-        arguments["negative_prompt"] = [request.negative_prompt for request in batch.requests]
-    return arguments
 
 
 def _callback(
@@ -139,17 +186,20 @@ def _callback(
 
 
 @contextlib.contextmanager
-def _memory_errors_named() -> Iterator[None]:
+def _device_errors_named() -> Iterator[None]:
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
         _give_memory_back()
         raise OutOfMemory("The batch does not fit into the device's memory.") from error
     except RuntimeError as error:
-        # The CPU allocator has no exception of its own.
-        if "can't allocate memory" not in str(error):
-            raise
-        raise OutOfMemory("The batch does not fit into memory.") from error
+        # Neither the CPU's allocator nor every driver has an exception of its own.
+        words = str(error)
+        if "can't allocate memory" in words or "out of memory" in words:
+            raise OutOfMemory("The batch does not fit into memory.") from error
+        if "CUDA error" in words:
+            raise DeviceLost("The device answers no call any more.") from error
+        raise
 
 
 def _give_memory_back() -> None:
@@ -165,3 +215,12 @@ def _check_device(device: str) -> None:
         raise EngineError(f"{device!r} is no device; use cpu, cuda or cuda:N.")
     if int(index or 0) >= torch.cuda.device_count():
         raise EngineError(f"There is no device {device!r} here: torch sees {torch.cuda.device_count()}.")
+
+
+def _describe(device: str) -> tuple[str, int]:
+    """What the device is called, and its memory in bytes."""
+    if device != "cpu":
+        properties = torch.cuda.get_device_properties(device)
+        return str(properties.name), int(properties.total_memory)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads", memory

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from generation.engine import LoadedModel, ModelUnavailable, lockfile
 from generation.engine.catalog import CATALOG, ModelSpec
+from generation.engine.levers import Levers
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +76,7 @@ class Shelf:
         return spec, folder, locked.revision
 
 
-def load(shelf: Shelf, name: str, device: str, *, channels_last: bool) -> tuple[Any, LoadedModel]:
+def load(shelf: Shelf, name: str, device: str, levers: Levers) -> tuple[Any, LoadedModel]:
     """Read a model from disk onto `device`: (the diffusers pipeline, what the load took).
 
     The seconds include the imports of the first load in a process.
@@ -100,8 +101,7 @@ def load(shelf: Shelf, name: str, device: str, *, channels_last: bool) -> tuple[
     check_scheduler(pipe, spec)
     pipe.set_progress_bar_config(disable=True)
     pipe.to(device)
-    if channels_last:
-        _use_channels_last(pipe)
+    levers.apply(pipe)
     return pipe, LoadedModel(name, revision, time.monotonic() - started, resident_bytes(pipe))
 
 
@@ -200,13 +200,3 @@ def _fuse(pipe: Any, folder: Path, filename: str) -> None:
     pipe.load_lora_weights(folder, weight_name=filename, local_files_only=True, use_safetensors=True)
     pipe.fuse_lora()
     pipe.unload_lora_weights()
-
-
-def _use_channels_last(pipe: Any) -> None:
-    import torch
-
-    for part in ("unet", "vae"):
-        module = getattr(pipe, part, None)
-        # The autoencoder of Qwen-Image comes from a video model; its five axes have no such layout.
-        if module is not None and all(weight.ndim <= 4 for weight in module.parameters()):
-            module.to(memory_format=torch.channels_last)

@@ -9,6 +9,7 @@ import torch
 
 from generation.engine import Batch, Canceled, EngineError, ImageRequest, OutOfMemory
 from generation.engine.diffusion import DiffusionEngine, to_pixels
+from generation.engine.levers import Levers
 from tests.engine import tiny
 
 MODELS = [("tiny", 3.0), ("tiny-xl", 1.0), ("flux-schnell", 1.0), ("qwen-image-lightning", 1.0)]
@@ -249,5 +250,5 @@ def test_two_threads_take_turns_and_get_their_own_pictures(engine):
 
 
 def test_the_memory_layout_does_not_change_the_picture(toys, engine):
-    other = DiffusionEngine("cpu", tiny.shelf(toys, tiny.spec()), channels_last=False)
+    other = DiffusionEngine("cpu", tiny.shelf(toys, tiny.spec()), levers=Levers(channels_last=False))
     assert apart(other.generate(batch(CAT), ignore)[0], engine.generate(batch(CAT), ignore)[0]) <= 1

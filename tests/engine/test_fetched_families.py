@@ -17,11 +17,13 @@ from generation.engine import Batch, ImageRequest, fetching
 from generation.engine.catalog import CATALOG
 from generation.engine.diffusion import DiffusionEngine
 from generation.engine.hub import Hub
+from generation.engine.levers import Levers
 from generation.engine.loading import Shelf, load
 from tests.engine import tiny
 from tests.fake_hub import FakeHub, read_folder
 
 SIZES = ((64, 64),)
+PLAIN = Levers(channels_last=False)
 JUNK = {
     "README.md": b"# model",
     "comfy.safetensors": b"everything in one file",
@@ -167,7 +169,7 @@ def test_a_lora_of_qwen_image_lightning_is_added_as_its_own_script_adds_it(toys,
     (folder / "adapter").mkdir()
     (folder / spec.adapter.path).write_bytes(lora := distilled_lora(folder))
     shelf = tiny.shelf(tmp_path, spec)
-    pipe, _ = load(shelf, spec.name, "cpu", channels_last=False)
+    pipe, _ = load(shelf, spec.name, "cpu", PLAIN)
     fused, plain, lora = pipe.transformer.state_dict(), qwen_transformer(folder).state_dict(), read_tensors(lora)
     assert fused.keys() == plain.keys()
     for key, weight in plain.items():

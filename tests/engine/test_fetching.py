@@ -11,11 +11,13 @@ import pytest
 from generation.engine import EngineError, ModelUnavailable, fetching, lockfile
 from generation.engine.catalog import CATALOG, Adapter
 from generation.engine.hub import FAILURES_MAX, FetchError, Hub
+from generation.engine.levers import Levers
 from generation.engine.loading import Shelf, load
 from tests.engine import tiny
 from tests.fake_hub import FakeHub, cut, ignores_the_range, read_folder, sends, status
 
 REPOSITORY = "toys/tiny"
+PLAIN = Levers(channels_last=False)
 INDEX = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
 WEIGHTS = "unet/model.safetensors"
 PATTERNS = ("model_index.json", "unet/config.json", "unet/*.safetensors")
@@ -357,17 +359,17 @@ def test_a_fetched_pipeline_loads_with_its_lock_and_not_with_a_flipped_byte(hub,
     hub.commit(spec.adapter.repository, {spec.adapter.filename: adapter})
     shelf = Shelf(tmp_path / "models", tmp_path / "models.lock", {spec.name: spec})
     fetch(shelf, name=spec.name)
-    pipe, loaded = load(shelf, spec.name, "cpu", channels_last=False)
+    pipe, loaded = load(shelf, spec.name, "cpu", PLAIN)
     assert type(pipe).__name__ == spec.pipeline and loaded.revision == hub.newest["toys/xl"]
     weights = shelf.folder(spec.name) / "unet" / "diffusion_pytorch_model.safetensors"
     contents = bytearray(weights.read_bytes())
     contents[-1] ^= 1
     weights.write_bytes(contents)
     with pytest.raises(ModelUnavailable, match=r"is not the file that models\.lock describes"):
-        load(shelf, spec.name, "cpu", channels_last=False)
+        load(shelf, spec.name, "cpu", PLAIN)
     shelf.lock_file.unlink()
     with pytest.raises(ModelUnavailable, match="fetch_model tiny-xl"):
-        load(shelf, spec.name, "cpu", channels_last=False)
+        load(shelf, spec.name, "cpu", PLAIN)
 
 
 def test_every_fetched_model_of_the_catalogue_says_which_files_it_needs():

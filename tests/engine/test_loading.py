@@ -9,18 +9,21 @@ import pytest
 
 from generation.engine import ModelUnavailable, lockfile
 from generation.engine.catalog import CATALOG
+from generation.engine.levers import Levers
 from generation.engine.loading import Shelf, check_scheduler, collector_paused, load, make_scheduler
 from tests.engine import tiny
+
+PLAIN = Levers(channels_last=False)
 
 
 def refused(shelf, name="tiny", match=""):
     with pytest.raises(ModelUnavailable, match=match):
-        load(shelf, name, "cpu", channels_last=False)
+        load(shelf, name, "cpu", PLAIN)
 
 
 def test_a_locked_model_loads_and_says_what_it_is(own_toys):
     shelf = tiny.shelf(own_toys, tiny.spec())
-    pipe, loaded = load(shelf, "tiny", "cpu", channels_last=False)
+    pipe, loaded = load(shelf, "tiny", "cpu", PLAIN)
     assert type(pipe).__name__ == "StableDiffusionPipeline"
     assert loaded.revision == lockfile.read(shelf.lock_file)["tiny"].revision
     weights = sum(file.stat().st_size for file in shelf.folder("tiny").rglob("*.safetensors"))
@@ -135,14 +138,14 @@ def test_the_lock_survives_writing_and_reading(own_toys):
 
 def test_the_sampler_of_the_catalogue_replaces_the_one_beside_the_weights(own_toys):
     spec = tiny.sdxl_spec()
-    pipe, _ = load(tiny.shelf(own_toys, spec), spec.name, "cpu", channels_last=False)
+    pipe, _ = load(tiny.shelf(own_toys, spec), spec.name, "cpu", PLAIN)
     assert dict(pipe.scheduler.config) == dict(make_scheduler(spec).config)
     assert pipe.scheduler.config.timestep_spacing == "trailing"
 
 
 def test_a_sampler_that_differs_in_one_setting_is_refused(own_toys):
     spec = tiny.sdxl_spec()
-    pipe, _ = load(tiny.shelf(own_toys, spec), spec.name, "cpu", channels_last=False)
+    pipe, _ = load(tiny.shelf(own_toys, spec), spec.name, "cpu", PLAIN)
     pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, timestep_spacing="leading")
     with pytest.raises(ModelUnavailable, match="timestep_spacing 'trailing', not 'leading'"):
         check_scheduler(pipe, spec)
@@ -160,7 +163,7 @@ def test_the_adapter_is_fused_into_the_weights_and_forgotten(own_toys):
     from diffusers import UNet2DConditionModel
 
     spec = tiny.sdxl_spec()
-    pipe, _ = load(tiny.shelf(own_toys, spec), spec.name, "cpu", channels_last=False)
+    pipe, _ = load(tiny.shelf(own_toys, spec), spec.name, "cpu", PLAIN)
     plain = UNet2DConditionModel.from_pretrained(own_toys / "models" / spec.name / "unet", local_files_only=True)
     fused, before = pipe.unet.state_dict(), plain.state_dict()
     assert fused.keys() == before.keys()

@@ -120,20 +120,21 @@ def make_sdxl(folder: Path) -> None:
     pipe.save_pretrained(folder)
 
 
-def make_adapter(model: Path, filename: str) -> None:
-    """A LoRA with visible effect for the UNet of a toy in `model`, written where loading looks for it."""
+def make_adapter(model: Path, filename: str, *, seed: int = 1, folder: Path | None = None) -> None:
+    """A LoRA with visible effect for the UNet of a toy in `model`, written where loading looks for it, or elsewhere."""
     from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
     from peft import LoraConfig
     from peft.utils import get_peft_model_state_dict
 
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     unet = UNet2DConditionModel.from_pretrained(model / "unet", local_files_only=True)
     unet.add_adapter(LoraConfig(r=2, lora_alpha=2, init_lora_weights="gaussian", target_modules=["to_q", "to_v"]))
     for name, weight in unet.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight)
     layers = get_peft_model_state_dict(unet)
-    StableDiffusionXLPipeline.save_lora_weights(model / "adapter", unet_lora_layers=layers, weight_name=filename)
+    folder = folder or model / "adapter"
+    StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=layers, weight_name=filename)
 
 
 LIGHTNING = Scheduler("EulerDiscreteScheduler", {"timestep_spacing": "trailing", "beta_schedule": "scaled_linear"})
