@@ -5,8 +5,17 @@ from uuid import UUID
 from django.db import OperationalError, connection
 from psycopg import errors
 
+from credits.errors import UnknownTeam
 from credits.models import Wallet
 from tenkaigen.errors import Busy
+
+COLUMNS = ("id", "team_id", "available_centi", "held_centi", "debt_centi", "seq", "frozen_reason")
+# NO KEY: rows that only refer to the wallet may be inserted meanwhile.
+LOCK = f"SELECT {', '.join(COLUMNS)} FROM credits_wallet WHERE team_id = %s FOR NO KEY UPDATE"  # noqa: S608
+MAKE = """
+INSERT INTO credits_wallet (team_id, available_centi, held_centi, debt_centi, seq, frozen_reason)
+SELECT id, 0, 0, 0, 0, '' FROM accounts_team WHERE id = %s ON CONFLICT (team_id) DO NOTHING
+"""
 
 
 def lock_wallet(team_id: UUID) -> Wallet:
@@ -16,6 +25,7 @@ def lock_wallet(team_id: UUID) -> Wallet:
     goes on with the snapshot it had before.
 
     Raises:
+        UnknownTeam: there is no such team.
         Busy: another transaction kept the row longer than `lock_timeout`.
     """
     assert connection.in_atomic_block, "money moves inside the caller's transaction"
@@ -28,9 +38,13 @@ def lock_wallet(team_id: UUID) -> Wallet:
 
 
 def _locked(team_id: UUID) -> Wallet:
-    # NO KEY: rows that only refer to the wallet may be inserted meanwhile.
-    wallets = Wallet.objects.select_for_update(no_key=True)
-    if wallet := wallets.filter(team_id=team_id).first():
-        return wallet
-    Wallet.objects.get_or_create(team_id=team_id)
-    return wallets.get(team_id=team_id)
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK, [team_id])
+        row = cursor.fetchone()
+        if row is None:
+            cursor.execute(MAKE, [team_id])
+            cursor.execute(LOCK, [team_id])
+            row = cursor.fetchone()
+    if row is None:
+        raise UnknownTeam("There is no such team.")
+    return Wallet.from_db(connection.alias, COLUMNS, row)

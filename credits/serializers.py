@@ -21,13 +21,14 @@ class EntrySerializer(serializers.ModelSerializer):
     amount = AmountField(source="amount_centi")
     available_after = AmountField(source="available_after_centi")
     reserved_after = AmountField(source="held_after_centi")
+    unit = serializers.CharField(source="grant.unit", help_text="`credit`, or `image` for images of a pass.")
     source = serializers.CharField(source="grant.source", help_text="Where the credits came from.")
-    job = serializers.UUIDField(source="hold.reference", default=None, allow_null=True)
+    job = serializers.UUIDField(source="hold.job_id", default=None, allow_null=True)
 
     class Meta:
         model = Entry
         fields = (
-            *("number", "created_at", "kind", "amount", "available_after", "reserved_after"),
+            *("number", "created_at", "kind", "unit", "amount", "available_after", "reserved_after"),
             *("source", "job", "reason"),
         )
 

@@ -34,6 +34,17 @@ class TooManyJobs(DomainError):
     retry_after_seconds = 30
 
 
+class TooFast(DomainError):
+    """More requests than the plan allows in an hour, or too soon after the last one."""
+
+    code = "too_fast"
+    http_status = 429
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = seconds
+
+
 class QueueFull(DomainError):
     code = "queue_full"
     http_status = 429

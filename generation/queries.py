@@ -10,7 +10,8 @@ from django.db.models import Prefetch, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.models import Team
-from credits.pricing import Quote, quote_images
+from credits import prices, pricing
+from credits.pricing import Quote
 from generation import events
 from generation.engine import catalog
 from generation.models import Image, ImageModel, Job, Product, Style
@@ -93,12 +94,15 @@ def recipe_of(style: Style) -> StyleRecipe:
 
 
 def quote(params: Params, complexity: Decimal | None = None) -> Quote:
-    """What a request costs now. The model's complexity is read unless the caller has it."""
+    """What a request costs now. The model's complexity is read unless the caller has it.
+
+    Raises:
+        PriceMissing: the price list has a hole where this falls.
+    """
     if complexity is None:
-        row = ImageModel.objects.filter(slug=params.model).values_list("complexity", flat=True).first()
-        complexity = row if row is not None else Decimal(1)
-    return quote_images(
-        width=params.width, height=params.height, quality=params.quality, count=params.count, complexity=complexity
+        complexity = ImageModel.objects.filter(slug=params.model).values_list("complexity", flat=True).first()
+    return pricing.quote(
+        prices.current(), pricing.Pictures(params.width, params.height, params.quality, params.count, complexity)
     )
 
 

@@ -9,7 +9,8 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.models import Team, User
-from generation import events, expansion, policy, queries, storage, tasks, transitions
+from credits import plans
+from generation import events, expansion, policy, queries, rates, storage, tasks, transitions
 from generation.errors import (
     InvalidParams,
     JobIsOver,
@@ -27,16 +28,18 @@ REQUEST_KEY_CHARS_MAX = 80
 Row = TypeVar("Row", bound=CatalogueRow)
 
 
-def submit_job(*, team: Team, user: User, params: Params, request_key: str) -> Job:
+def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_most_centi: int | None = None) -> Job:
     """Set the credits aside, create the job and wake a GPU worker once all of it is committed.
 
-    A repeated `request_key` with the same request returns the first job and charges nothing.
+    A repeated `request_key` with the same request returns the first job and charges nothing. `at_most_centi` is the
+    price in credits that the person was shown; they are never charged more.
 
     Raises:
         InvalidParams: a style, product or model that is not offered.
         PromptRefused: the policy forbids a prompt.
         RequestKeyReused: the key was used for another request.
-        InsufficientCredits, WalletFrozen, Busy: as `ledger.reserve`.
+        InsufficientCredits, PriceChanged, WalletFrozen, Busy: as `ledger.reserve`.
+        TooFast: the plan allows fewer requests an hour, or asks for a pause between two.
         TooManyJobs: the team has `JOBS_PER_TEAM_MAX` unfinished jobs.
         QueueFull: everybody together has `QUEUE_LENGTH_MAX` queued jobs.
     """
@@ -49,9 +52,15 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str) -> J
     job.request_key, job.quote = request_key, quote.as_dict()
     try:
         with transaction.atomic():
-            transitions.submit(job, quote, wait_seconds=settings.EXPANSION_WAIT_SECONDS if may_improve else 0)
+            transitions.submit(
+                job,
+                quote,
+                wait_seconds=settings.EXPANSION_WAIT_SECONDS if may_improve else 0,
+                at_most_centi=at_most_centi,
+            )
             # Reserving locked the wallet, so no other submit of this team is counting right now.
             _refuse_crowds(team)
+            rates.refuse_haste(team, plans.limits_of(team.pk))
             if may_improve:
                 tasks.expand_later(job.id)  # it rings when the words are there
             else:

@@ -1,23 +1,19 @@
 """Puts right what was left lying: jobs of lost workers, lost bells, holds of no living job. Any number may run."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import transaction
 from django.db.models.functions import Now
 
-from credits import ledger
-from credits.models import Hold
+from credits import holds
 from generation import events, queries, transitions
 from generation.models import Job
-from tenkaigen import alarms
 
 logger = structlog.get_logger(__name__)
 BATCH_MAX = 200  # rows a sweep; the next one is seconds away
-HOLD_GRACE = timedelta(minutes=5)
 POSITIONS_MAX = 500  # waiting jobs that are told their place
 
 
@@ -48,13 +44,8 @@ def recover_lost_jobs() -> int:
 
 
 def release_orphaned_holds() -> int:
-    """Give back what is set aside for jobs that are over or never were. That must not happen, so each one alarms."""
-    old = Hold.objects.filter(state=Hold.State.PENDING, created_at__lt=Now() - HOLD_GRACE)
-    released = 0
-    for hold in old.select_related("wallet").order_by("created_at")[:BATCH_MAX]:
-        if not _has_living_job(hold):
-            released += _release(hold)
-    return released
+    """Give back what is set aside past its deadline for jobs that are over or never were. Each one alarms."""
+    return holds.sweep(_living).released
 
 
 def tell_positions() -> None:
@@ -86,13 +77,6 @@ def _someone_waits() -> bool:
     return Job.objects.filter(status=Job.Status.QUEUED, run_after__lte=Now(), created_at__lt=Now() - again).exists()
 
 
-def _has_living_job(hold: Hold) -> bool:
-    return Job.objects.filter(id=UUID(hold.reference), status__in=transitions.OPEN).exists()
-
-
-@transaction.atomic
-def _release(hold: Hold) -> bool:
-    receipt = ledger.settle(team_id=hold.wallet.team_id, reference=hold.reference, delivered=0)
-    if receipt.is_new:
-        alarms.ring("hold_without_job", hold=hold.reference, amount_centi=hold.amount_centi)
-    return receipt.is_new
+def _living(references: Collection[str]) -> set[str]:
+    jobs = Job.objects.filter(id__in=references, status__in=transitions.OPEN)
+    return {str(job_id) for job_id in jobs.values_list("id", flat=True)}

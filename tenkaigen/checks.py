@@ -29,7 +29,7 @@ def times_fit_together(app_configs: object, **kwargs: object) -> list[CheckMessa
         errors.append(Error("LEASE_SECONDS must be at least 3 x HEARTBEAT_SECONDS.", id="tenkaigen.E003"))
     if settings.JOB_SECONDS_MAX <= settings.LEASE_SECONDS:
         errors.append(Error("JOB_SECONDS_MAX must be longer than LEASE_SECONDS.", id="tenkaigen.E004"))
-    if settings.HOLD_SECONDS < settings.JOB_SECONDS_MAX * settings.JOB_ATTEMPTS_MAX:
+    if min(settings.HOLD_SECONDS.values()) < settings.JOB_SECONDS_MAX * settings.JOB_ATTEMPTS_MAX:
         errors.append(Error("HOLD_SECONDS must cover JOB_ATTEMPTS_MAX runs of JOB_SECONDS_MAX.", id="tenkaigen.E005"))
     if settings.SIGNED_URL_SECONDS > 300:
         errors.append(Error("SIGNED_URL_SECONDS must be at most 300.", id="tenkaigen.E006"))

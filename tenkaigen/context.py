@@ -12,5 +12,4 @@ def site(request: HttpRequest) -> dict[str, object]:
         "site_name": settings.SITE_NAME,
         "is_embedded": settings.EMBEDDED,
         "theme": theme if theme in THEMES else "",
-        "welcome_bonus_centi": settings.WELCOME_BONUS_CENTI,
     }

@@ -234,7 +234,10 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Product limits: every one with its unit ------------------------------------------------------------------------
-WELCOME_BONUS_CENTI = env.int("WELCOME_BONUS_CENTI", 10_000)  # hundredths of a credit
+WELCOME_BONUS = env.bool("WELCOME_BONUS", True)  # how much it is stands in the price list
+LOW_CREDIT_CENTI = (5_000, 1_000)  # a team is told when it falls below each of these
+EXPIRY_NOTICE_DAYS = 3
+ACTIVITY_DAYS = env.int("ACTIVITY_DAYS", 365)  # the activity log of a team is kept so long
 IMAGE_LIFETIME_DAYS = env.int("IMAGE_LIFETIME_DAYS", 90)
 JOBS_PER_TEAM_MAX = env.int("JOBS_PER_TEAM_MAX", 20)  # unfinished jobs of one team
 API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", 120)  # of one team
@@ -254,7 +257,12 @@ DRAIN_SECONDS_MAX = 60  # one bell's work; the rest is rung for again
 POST_QUEUE_BATCHES_MAX = 4
 STORE_TRIES_MAX = 4
 STORE_RETRY_SECONDS = env.float("STORE_RETRY_SECONDS", 0.5)
-HOLD_SECONDS = env.int("HOLD_SECONDS", 6 * 3600)
+HOLD_SECONDS = {  # by kind of job: then the sweep asks whether the job still lives
+    "image": env.int("HOLD_SECONDS_IMAGE", 3600),
+    "creation": env.int("HOLD_SECONDS_TRAINING", 6 * 3600),
+    "refinement": env.int("HOLD_SECONDS_TRAINING", 6 * 3600),
+}
+RATE_LIMITS = env.bool("RATE_LIMITS", True)  # requests an hour and seconds between two, as the plan says
 STATUS_TOKEN_SECONDS = 600
 ORPHAN_AGE_HOURS = env.int("ORPHAN_AGE_HOURS", 24)
 GALLERY_PAGE = 24
@@ -267,6 +275,7 @@ CELERY_BEAT_SCHEDULE = {
     "write counts": {"task": "generation.write_counts", "schedule": 60.0},
     "sweep jobs": {"task": "generation.sweep", "schedule": SWEEP_SECONDS},
     "clean up expired images": {"task": "generation.cleanup_images", "schedule": 3600.0},
+    "clean up accounts": {"task": "accounts.clean_up", "schedule": 3600.0},
 }
 
 # --- Prompt expansion by Gemini: off without a key, see docs/prompt-expansion.md -------------------------------------

@@ -26,3 +26,5 @@ STORAGES = STORAGES | {
         "OPTIONS": {"location": str(TEST_DIR / "images")},
     }
 }
+
+RATE_LIMITS = False  # tests submit faster than people; those of the limits turn it on

@@ -160,6 +160,11 @@ class Hold(models.Model):
     def __str__(self) -> str:
         return self.reference
 
+    @property
+    def job_id(self) -> str:
+        """The job it is for: one settled late has a second hold."""
+        return self.reference.partition(":")[0]
+
 
 class HoldPart(models.Model):
     """What one grant gives to one hold."""

@@ -2,9 +2,9 @@
 
 from django import template
 
-from credits.amounts import show
-from credits.ledger import WALLET_EFFECT
-from credits.models import Entry
+from credits.amounts import CENTI, show
+from credits.ledger.books import MOVES
+from credits.models import Entry, Grant
 from credits.queries import grants_of
 
 register = template.Library()
@@ -20,6 +20,9 @@ MOVEMENTS: dict[str, str] = {
     Entry.Kind.EXPIRE: "Ended",
     Entry.Kind.REVOKE: "Taken back",
     Entry.Kind.REINSTATE: "Given again",
+    Entry.Kind.OWE: "Taken back after it was spent",
+    Entry.Kind.REPAY: "Paid an open debt",
+    Entry.Kind.FORGIVE: "Debt forgiven",
 }
 SHORT: dict[str, str] = {
     Entry.Kind.GRANT: "Added",
@@ -30,6 +33,9 @@ SHORT: dict[str, str] = {
     Entry.Kind.EXPIRE: "Ended",
     Entry.Kind.REVOKE: "Taken back",
     Entry.Kind.REINSTATE: "Given again",
+    Entry.Kind.OWE: "Debt",
+    Entry.Kind.REPAY: "Debt paid",
+    Entry.Kind.FORGIVE: "Forgiven",
 }
 
 
@@ -47,6 +53,14 @@ def movement(entry: Entry) -> str:
 
 @register.filter
 def effect(entry: Entry) -> str:
-    """What an entry did to what can be spent: `+6`, `−6`; `6` for a charge, which had been set aside before."""
-    sign = {1: "+", -1: "−", 0: ""}[WALLET_EFFECT[entry.kind][0]]
-    return f"{sign}{show(entry.amount_centi)}"
+    """What an entry did to what can be spent: `+6`, `−6`, `−1 image`; `6` for a charge, which was set aside before."""
+    source, target = MOVES[entry.kind]
+    sign = "+" if target == "available" else "−" if source == "available" else ""
+    return f"{sign}{_amount(entry)}"
+
+
+def _amount(entry: Entry) -> str:
+    if entry.grant.unit == Grant.Unit.CREDIT:
+        return show(entry.amount_centi)
+    images = entry.amount_centi // CENTI
+    return f"{images} image{'' if images == 1 else 's'}"

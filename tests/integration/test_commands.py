@@ -190,7 +190,7 @@ def test_the_demo_account_exists_only_on_embedded_servers(settings, tmp_path):
     assert run("make_demo_account") == [line]
     user = User.objects.get(is_demo=True)
     assert (user.email, user.check_password(password)) == (email, True)
-    assert balance_of(team_of(user)).available_centi == settings.WELCOME_BONUS_CENTI
+    assert balance_of(team_of(user)).available_centi == 10_000
     file = tmp_path / "demo-account.txt"
     assert file.stat().st_mode & 0o777 == 0o600
     file.unlink()

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def quote(unit_centi: int = 600, count: int = 1) -> Quote:
-    return Quote(unit_centi=unit_centi, count=count, width=256, height=256, quality="standard")
+    return Quote(unit_centi, count, facts={"width": 256, "height": 256, "quality": "standard"})
 
 
 @transaction.atomic
@@ -35,13 +35,13 @@ def balance(team) -> tuple[int, int]:
     return now.available_centi, now.held_centi
 
 
-def test_a_new_team_gets_the_welcome_bonus_once(settings):
+def test_a_new_team_gets_the_welcome_bonus_once():
     from accounts import services as accounts
     from credits import services
 
     user = accounts.create_account("new@example.com", "a long password")
     services.welcome(team_of(user))
-    assert balance(team_of(user)) == (settings.WELCOME_BONUS_CENTI, 0)
+    assert balance(team_of(user)) == (10_000, 0)
 
 
 def test_what_is_delivered_is_charged_and_the_rest_comes_back():
@@ -96,12 +96,12 @@ def test_grants_burn_pass_first_then_soonest_end_then_plan_bonus_purchase():
     bonus = give(team, 600, source="bonus")
     plan_late = give(team, 600, source="plan", expires_at=late)
     bonus_soon = give(team, 600, source="bonus", expires_at=soon)
-    in_pass = give(team, 600, source="pass", expires_at=late)
+    in_pass = give(team, 100, source="pass", expires_at=late, covers_px=512)
     hold = reserve(team, count=5)
     order = list(hold.parts.order_by("pk").values_list("grant_id", flat=True))
     assert order == [grant.pk for grant in (in_pass, bonus_soon, plan_late, bonus, purchase)]
     settle(team, delivered=2)
-    spent = set(Grant.objects.filter(spent_centi=600).values_list("pk", flat=True))
+    spent = set(Grant.objects.filter(spent_centi__gt=0).values_list("pk", flat=True))
     assert spent == {in_pass.pk, bonus_soon.pk}
     assert balance(team) == (1800, 0)
 

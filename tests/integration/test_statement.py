@@ -28,7 +28,7 @@ def owner(client):
 
 def give(user, amount_centi=100, reference="ticket-1", reason="Sorry"):
     with transaction.atomic():
-        credit_services.give(
+        credit_services.adjust(
             team=team_of(user), amount_centi=amount_centi, reference=reference, actor="staff", reason=reason
         )
 

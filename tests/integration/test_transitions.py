@@ -174,8 +174,13 @@ def test_a_hold_without_a_living_job_is_released_and_alarms(caplog):
     job = make_job(user)
     from credits.models import Hold
 
-    Hold.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    def deadline_comes():
+        Hold.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    deadline_comes()
     assert sweeper.release_orphaned_holds() == 0  # its job still waits
+    assert Hold.objects.get().expires_at > timezone.now()
+    deadline_comes()
     Job.objects.filter(id=job.id).update(status="canceled", finished_at=timezone.now())  # by hand, past the ledger
     assert sweeper.release_orphaned_holds() == 1
     assert "hold_without_job" in caplog.text

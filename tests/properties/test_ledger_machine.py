@@ -19,7 +19,7 @@ from credits.queries import balance_of
 from tests.factories import make_user, team_of
 
 STEPS, EXAMPLES = (50, 400) if os.environ.get("FAULTS") == "long" else (25, 40)
-SOURCES = ["pass", "plan", "bonus", "purchase"]
+SOURCES = ["plan", "bonus", "purchase"]
 
 
 class Model:
@@ -31,9 +31,7 @@ class Model:
 
     def burn_order(self) -> list[dict]:
         alive = [grant for grant in self.grants if not grant["ended"] and grant["available"]]
-        return sorted(
-            alive, key=lambda g: (g["source"] != "pass", g["days"] or 9999, SOURCES.index(g["source"]), g["number"])
-        )
+        return sorted(alive, key=lambda g: (g["days"] or 9999, SOURCES.index(g["source"]), g["number"]))
 
     def reserve(self, reference: str, unit: int, count: int) -> str:
         if hold := self.holds.get(reference):
@@ -89,7 +87,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def reserve(self, number, unit, count):
         reference = f"{self.team.pk}-{number}"
         expected = self.model.reserve(reference, unit, count)
-        quote = Quote(unit_centi=unit, count=count, width=256, height=256, quality="standard")
+        quote = Quote(unit_centi=unit, count=count)
         refusals = {InsufficientCredits: "insufficient", ReferenceTaken: "taken", AlreadySettled: "settled"}
         try:
             ledger.reserve(team_id=self.team.pk, quote=quote, reference=reference)

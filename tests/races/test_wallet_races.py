@@ -6,12 +6,13 @@ from django.db import connection, transaction
 from credits import ledger
 from credits.audit import find_drift
 from credits.errors import InsufficientCredits
+from credits.ledger import holds
 from credits.models import Hold, Wallet
 from credits.pricing import Quote
 from credits.queries import balance_of
 from tests.factories import make_user, team_of
 
-ONE = Quote(unit_centi=100, count=1, width=256, height=256, quality="standard")
+ONE = Quote(unit_centi=100, count=1)
 
 
 def reserving(team, reference):
@@ -56,7 +57,7 @@ def test_the_race_is_real_without_the_lock(run_together, monkeypatch):
         barrier.wait(timeout=30)  # everyone has read before anyone writes
         return wallet
 
-    monkeypatch.setattr(ledger, "lock_wallet", unlocked)
+    monkeypatch.setattr(holds, "lock_wallet", unlocked)
     results = run_together([reserving(team, f"job-{number}") for number in range(5)])
     assert any(isinstance(result, Exception) for result in results) or find_drift()
 

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         if team is None:
             raise CommandError(f"no user {email} with a team")
         try:
-            services.give(
+            services.adjust(
                 team=team, amount_centi=amount_centi, reference=reference, actor="grant_credits", reason=reason
             )
         except DomainError as error:

@@ -1,0 +1,83 @@
+"""Hourly passes: issued to a team, started by it, counted by the ledger."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from accounts.models import Team
+from credits import ledger
+from credits.amounts import CENTI
+from credits.clock import now
+from credits.errors import PassNotReady, ReferenceTaken
+from credits.models import Grant, Pass, PassProduct
+
+
+def issue(*, team: Team, product: PassProduct, reference: str, actor: str) -> Pass:
+    """Give a team a pass that it may start when it likes. The same reference again gives nothing more.
+
+    Raises:
+        ReferenceTaken: the reference issued another pass.
+    """
+    made, _ = Pass.objects.get_or_create(
+        reference=reference,
+        defaults={
+            "team": team,
+            "product": product,
+            "name": product.name,
+            "images": product.images,
+            "videos": product.videos,
+            "minutes": product.minutes,
+            "side_px_max": product.side_px_max,
+            "issued_by": actor,
+        },
+    )
+    if (made.team_id, made.product_id) != (team.pk, product.pk):
+        raise ReferenceTaken(f"The reference {reference} stands for another pass.")
+    return made
+
+
+@transaction.atomic
+def activate(*, team: Team, pass_id: UUID, actor: str) -> Pass:
+    """Start a pass: its hour begins now. Starting it again changes nothing.
+
+    Raises:
+        Pass.DoesNotExist: the team has no such pass.
+        PassNotReady: another pass of the team still has time and images.
+        Busy: the wallet's lock did not come in time.
+    """
+    found = Pass.objects.select_for_update().get(pk=pass_id, team=team)
+    if found.grant_id:
+        return found
+    found.grant = ledger.grant(
+        team_id=team.pk,
+        amount_centi=found.images * CENTI,
+        covers_px=found.side_px_max,
+        source=Grant.Source.PASS,
+        source_ref=f"pass:{found.pk}",
+        expires_at=now() + timedelta(minutes=found.minutes),
+        actor=actor,
+        reason=f"{found.name} pass, {found.minutes} minutes",
+    )
+    # Asked under the wallet's lock, which the grant took: two passes started together cannot both find none.
+    if other := running_of(team):
+        raise PassNotReady(f"Your {other.name} pass still runs. Start this one when it is used up or over.")
+    found.save(update_fields=["grant"])
+    return found
+
+
+def running_of(team: Team) -> Pass | None:
+    """The pass that pays now: started, with time and images left."""
+    return _with_grant(team).filter(grant__expires_at__gt=Now(), grant__available_centi__gt=0).first()
+
+
+def shown_to(team: Team) -> list[Pass]:
+    """What the side panel shows: passes that wait, and the one whose hour has not ended, the latter first."""
+    passes = _with_grant(team).filter(Q(grant=None) | Q(grant__expires_at__gt=Now()))
+    return list(passes.order_by("grant__expires_at", "created_at")[:20])
+
+
+def _with_grant(team: Team) -> QuerySet[Pass]:
+    return Pass.objects.filter(team=team).select_related("grant")
