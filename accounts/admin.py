@@ -8,8 +8,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import services
-from accounts.models import ApiKey, Membership, Team, User
-from tenkaigen.admin import OneByOneAdmin, link_to
+from accounts.models import Activity, ApiKey, Membership, Team, User
+from tenkaigen.admin import LookAdmin, OneByOneAdmin, link_to, link_to_list
 
 
 class TeamsInline(admin.TabularInline):
@@ -65,7 +65,7 @@ class MembershipInline(admin.TabularInline):
 class TeamAdmin(admin.ModelAdmin):
     list_display = ("name", "email", "created_at")
     search_fields = ("name", "email")
-    readonly_fields = ("id", "wallet_link", "created_at")
+    readonly_fields = ("id", "wallet_link", "activity_link", "created_at")
     inlines = (MembershipInline,)
     show_full_result_count = False
     ordering = ("-created_at",)
@@ -73,6 +73,10 @@ class TeamAdmin(admin.ModelAdmin):
     @admin.display(description="wallet")
     def wallet_link(self, team: Team) -> str:
         return link_to(getattr(team, "wallet", None), "Wallet")
+
+    @admin.display(description="activity")
+    def activity_link(self, team: Team) -> str:
+        return link_to_list(Activity, "What was done", team__id__exact=team.pk)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # jobs and credits belong to it for ever
@@ -94,4 +98,22 @@ class ApiKeyAdmin(OneByOneAdmin):
 
     @admin.action(description="Revoke the selected keys", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        self.one_by_one(request, queryset.filter(revoked_at=None), services.revoke_api_key, "Revoked")
+        actor = f"staff:{request.user.email}"  # type: ignore[union-attr]
+        self.one_by_one(
+            request, queryset.filter(revoked_at=None), lambda key: services.revoke_api_key(key, actor=actor), "Revoked"
+        )
+
+
+@admin.register(Activity)
+class ActivityAdmin(LookAdmin):
+    list_display = ("created_at", "actor", "verb", "target", "team_link")
+    list_select_related = ("team",)
+    list_filter = ("topic", "created_at")
+    search_fields = ("actor", "target")
+    search_ids = ("id", "team_id")
+    ordering = ("-created_at", "-id")
+    fields = ("created_at", "actor", "actor_user", "team_link", "verb", "target", "details")
+
+    @admin.display(description="team", ordering="team__name")
+    def team_link(self, line: Activity) -> str:
+        return link_to(line.team)

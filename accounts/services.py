@@ -6,6 +6,7 @@ import secrets
 from django.db import transaction
 from django.db.models.functions import Now
 
+from accounts import activity
 from accounts.errors import TooManyKeys
 from accounts.models import ApiKey, Membership, Team, User
 from accounts.signals import team_created
@@ -22,6 +23,7 @@ def open_team(user: User) -> Team:
         return existing
     team = Team.objects.create(name=user.name or user.email.partition("@")[0], email=user.email)
     Membership.objects.create(user=user, team=team, role=Membership.Role.OWNER)
+    activity.record(team=team, actor=user, verb="account.created")
     team_created.send(sender=Team, team=team)
     return team
 
@@ -45,12 +47,17 @@ def create_api_key(*, team: Team, user: User, name: str) -> tuple[ApiKey, str]:
         raise TooManyKeys(f"A team can have {KEYS_PER_TEAM_MAX} keys. Revoke one that is no longer used.")
     prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     key = ApiKey.objects.create(team=team, user=user, name=name, prefix=prefix, secret_sha256=hash_secret(secret))
+    activity.record(team=team, actor=user, verb="key.created", target=name, prefix=prefix)
     return key, f"tk_{prefix}_{secret}"
 
 
-def revoke_api_key(key: ApiKey) -> bool:
+@transaction.atomic
+def revoke_api_key(key: ApiKey, *, actor: User | str) -> bool:
     """Stop a key at once. Whether this call did it."""
-    return ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=Now()) == 1
+    if not ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=Now()):
+        return False
+    activity.record(team=key.team, actor=actor, verb="key.revoked", target=key.name, prefix=key.prefix)
+    return True
 
 
 def hash_secret(secret: str) -> str:

@@ -15,7 +15,7 @@ urlpatterns = [
     path(f"{settings.ADMIN_PATH}report/", admin.site.admin_view(report), name="admin_report"),
     path(settings.ADMIN_PATH, admin.site.urls),
     path("accounts/", include("allauth.account.urls")),
-    path("account/", include("accounts.urls")),
+    path("", include("accounts.urls")),
     path("credits/", include("credits.urls")),
     path("api/v1/credits/", include("credits.api_urls")),
     path("api/v1/", include("generation.api_urls")),

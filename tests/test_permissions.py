@@ -33,6 +33,8 @@ ROUTES = {
     "accounts:account": PAGE,
     "accounts:create_key": PAGE,
     "accounts:revoke_key": PAGE,
+    "accounts:activity": PAGE,
+    "accounts:activity_more": PAGE,
     "credits:statement": PAGE,
     "credits:statement_more": PAGE,
     "credits:statement_csv": PAGE,
@@ -152,7 +154,7 @@ def test_strangers_are_refused(name, owner):
 @pytest.mark.parametrize("loss", ["revoked", "left the team", "switched off"])
 def test_a_lost_key_opens_nothing(name, loss, owner):
     if loss == "revoked":
-        account_services.revoke_api_key(owner.key)
+        account_services.revoke_api_key(owner.key, actor=owner.user)
     elif loss == "left the team":
         Membership.objects.filter(user=owner.user).delete()
     else:

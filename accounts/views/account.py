@@ -42,7 +42,7 @@ def revoke_key(request: HtmxRequest, key_id: UUID) -> HttpResponse:
     key = _find_key(request, key_id)
     if request.method == "GET":
         return render(request, "accounts/revoke_key.html", {"key": key})
-    services.revoke_api_key(key)
+    services.revoke_api_key(key, actor=request.user)
     messages.success(request, f"The key {key.name} no longer works.")
     return redirect("accounts:account")
 

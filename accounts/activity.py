@@ -1,0 +1,102 @@
+"""The activity log. Every app tells it what was done; nothing else writes or removes an `Activity`."""
+
+import re
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts.models import Activity, ApiKey, Team, User
+from tenkaigen.paging import Page, page
+
+PAGE_ROWS = 30
+CLEANUP_BATCH = 5_000
+SHAPE = re.compile(r"[a-z]+\.[a-z_]+")
+SYSTEM = "system"
+# What may stand before the dot of a verb, as people read it.
+TOPICS = {
+    "job": "Pictures",
+    "model": "Models",
+    "credits": "Credits",
+    "pass": "Passes",
+    "billing": "Billing",
+    "key": "API keys",
+    "member": "Members",
+    "team": "Team",
+    "account": "Accounts",
+}
+# Past tense, to stand between an actor and a target. A verb that is missing here is shown with its own words.
+WORDS = {
+    "account.created": "signed up",
+    "account.confirmed": "confirmed the e-mail address",
+    "account.exported": "took along everything there is",
+    "credits.adjusted": "adjusted the credits",
+    "credits.granted": "added credits",
+    "credits.frozen": "froze the credits",
+    "credits.unfrozen": "unfroze the credits",
+    "job.submitted": "ordered pictures",
+    "job.canceled": "canceled a job",
+    "job.retried": "tried a job again",
+    "job.image_deleted": "deleted a picture",
+    "key.created": "made the key",
+    "key.revoked": "revoked the key",
+    "pass.activated": "started the pass",
+    "pass.issued": "issued the pass",
+    "team.created": "opened the team",
+    "team.renamed": "renamed the team to",
+}
+
+
+def record(*, team: Team, actor: User | ApiKey | str, verb: str, target: str = "", **details: object) -> Activity:
+    """Note an act, with one INSERT in the caller's transaction: an act that is undone leaves no line.
+
+    `verb` is stable and dotted, such as `job.submitted`; what stands before the dot is one of `TOPICS`. `actor` in
+    words is for what is not a person of the team: `staff:ana@example.com`, `system`. `details` take JSON values.
+    """
+    topic = verb.partition(".")[0]
+    assert SHAPE.fullmatch(verb) and topic in TOPICS, verb
+    return Activity.objects.create(
+        team=team,
+        actor_user=_person(actor),
+        actor=_label(actor)[:120],
+        topic=topic,
+        verb=verb,
+        target=target[:200],
+        details=details,
+    )
+
+
+def words_of(verb: str) -> str:
+    return WORDS.get(verb) or verb.partition(".")[2].replace("_", " ")
+
+
+def page_of(team: Team, cursor: str | None, *, topic: str = "", size: int = PAGE_ROWS) -> Page[Activity]:
+    """What was done in a team, newest first. Raises: BadCursor."""
+    rows = Activity.objects.filter(team=team)
+    return page(rows.filter(topic=topic) if topic else rows, cursor, size)
+
+
+def expired() -> QuerySet[Activity]:
+    """What is older than `ACTIVITY_DAYS`."""
+    return Activity.objects.filter(created_at__lt=timezone.now() - timedelta(days=settings.ACTIVITY_DAYS))
+
+
+def delete_expired() -> int:
+    """Delete what is too old, a batch at a time. How many lines went."""
+    deleted = 0
+    while batch := list(expired().values_list("pk", flat=True)[:CLEANUP_BATCH]):
+        deleted += Activity.objects.filter(pk__in=batch).delete()[0]
+    return deleted
+
+
+def _person(actor: User | ApiKey | str) -> User | None:
+    if isinstance(actor, ApiKey):
+        return actor.user
+    return actor if isinstance(actor, User) else None
+
+
+def _label(actor: User | ApiKey | str) -> str:
+    if isinstance(actor, ApiKey):
+        return f"key {actor.name}"
+    return actor if isinstance(actor, str) else actor.email

@@ -1,0 +1,34 @@
+"""The activity page: who did what in the team, and when."""
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET
+
+from accounts import activity
+from tenkaigen.htmx import HtmxRequest, signed_in
+from tenkaigen.paging import BadCursor
+
+
+@signed_in
+@require_GET
+def team_activity(request: HtmxRequest) -> HttpResponse:
+    try:
+        return render(request, "accounts/activity.html", _context(request))
+    except BadCursor:
+        return redirect("accounts:activity")
+
+
+@signed_in
+@require_GET
+def team_activity_more(request: HtmxRequest) -> HttpResponse:
+    try:
+        return render(request, "accounts/_activity_rows.html", _context(request))
+    except BadCursor as error:
+        raise Http404(str(error)) from None
+
+
+def _context(request: HtmxRequest) -> dict[str, object]:
+    asked = request.GET.get("topic", "")
+    topic = asked if asked in activity.TOPICS else ""
+    page = activity.page_of(request.team, request.GET.get("cursor"), topic=topic)
+    return {"page": page, "topic": topic, "topics": activity.TOPICS.items()}
