@@ -7,5 +7,17 @@ from generation.models.catalogue import CatalogueRow, ImageModel, Product, Style
 from generation.models.counts import DayCount, ExpansionUse
 from generation.models.images import Image
 from generation.models.jobs import Job
+from generation.models.nodes import BatchProfile, Node
 
-__all__ = ["CatalogueRow", "DayCount", "ExpansionUse", "Image", "ImageModel", "Job", "Product", "Style"]
+__all__ = [
+    "BatchProfile",
+    "CatalogueRow",
+    "DayCount",
+    "ExpansionUse",
+    "Image",
+    "ImageModel",
+    "Job",
+    "Node",
+    "Product",
+    "Style",
+]
