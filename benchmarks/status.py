@@ -59,7 +59,7 @@ def waiting_card() -> tuple[str, dict[str, str]]:
 
     user = make_user(credits=100)
     make_job(user)
-    (job,) = transitions.claim(worker="benchmark", models=["starter"], images_max=1)
+    (job,) = transitions.claim(worker="benchmark", models=["starter"], images_max=lambda job: 1)
     events.publish([job.id], events.Progress(job.status, "drawing", 3, 8, has_preview=True))
     watch = card_of(job, user).watch
     assert watch is not None

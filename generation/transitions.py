@@ -7,7 +7,7 @@ The clock is the database's. Lock order: job, then inside the ledger wallet, hol
 """
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -79,23 +79,30 @@ def awaiting_words() -> QuerySet[Job]:
 
 
 @transaction.atomic
-def claim(*, worker: str, models: Collection[str], images_max: int) -> list[Job]:
+def claim(
+    *,
+    worker: str,
+    models: Collection[str],
+    images_max: Callable[[Job], int],
+    kinds: Collection[str] = (Job.Kind.IMAGE,),
+) -> list[Job]:
     """Take the next queued job this worker can serve, and those that may share its batch, under a lease.
 
-    `images_max` bounds the batch; a first job larger than that is still taken, alone.
+    `images_max` says how many images a batch of the first job's model and size may have; a first job larger than
+    that is still taken, alone.
     """
     waiting = (
         Job.objects.select_for_update(skip_locked=True, no_key=True)
-        .filter(status=Status.QUEUED, run_after__lte=Now(), kind=Job.Kind.IMAGE, model__in=models)
+        .filter(status=Status.QUEUED, run_after__lte=Now(), kind__in=kinds, model__in=models)
         .order_by("-priority", "created_at")
     )
     first = waiting.first()
     if first is None:
         return []
-    chosen, images = [first], first.count
-    if images < images_max:
-        for mate in waiting.filter(**batch_key(first)).exclude(pk=first.pk)[:images_max]:
-            if images + mate.count <= images_max:
+    chosen, images, most = [first], first.count, images_max(first)
+    if images < most:
+        for mate in waiting.filter(**batch_key(first)).exclude(pk=first.pk)[:most]:
+            if images + mate.count <= most:
                 chosen.append(mate)
                 images += mate.count
     Job.objects.filter(pk__in=[job.pk for job in chosen]).update(

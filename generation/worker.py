@@ -91,7 +91,7 @@ class Worker:
     def _drain(self) -> int:
         drawn, until = 0, time.monotonic() + settings.DRAIN_SECONDS_MAX
         while not self._stopping.is_set() and time.monotonic() < until:
-            jobs = transitions.claim(worker=self.name, models=self.models, images_max=self._images_max())
+            jobs = transitions.claim(worker=self.name, models=self.models, images_max=lambda job: self._images_max())
             if not jobs:
                 break
             self._state = "busy"

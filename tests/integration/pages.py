@@ -44,7 +44,11 @@ def studio_form(**fields: object) -> dict[str, object]:
 
 def complete(job: Job, *, blocked: int = 0) -> Job:
     """Bring a queued job to its end as a worker does, with real files; its last `blocked` pictures are kept back."""
-    (claimed,) = [found for found in transitions.claim(worker="test", models=["starter"], images_max=1) if found == job]
+    (claimed,) = [
+        found
+        for found in transitions.claim(worker="test", models=["starter"], images_max=lambda job: 1)
+        if found == job
+    ]
     images = [_stored(claimed, place) for place in range(job.count - blocked)]
     reasons = [{"index": job.count - 1 - n, "code": "blank", "reason": "It was blank."} for n in range(blocked)]
     assert transitions.finish(claimed, images, blocked=reasons)

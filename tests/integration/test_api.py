@@ -122,7 +122,7 @@ def test_an_id_that_is_none_is_refused(program):
 
 def test_progress_comes_from_redis(program):
     job = make_job(program.user)
-    (claimed,) = transitions.claim(worker="w", models=["starter"], images_max=1)
+    (claimed,) = transitions.claim(worker="w", models=["starter"], images_max=lambda job: 1)
     events.publish([job.id], events.Progress("processing", phase="drawing", steps_done=1, steps_total=2))
     answer = program.get(f"generate/{job.id}")
     assert answer["Retry-After"] == "1"

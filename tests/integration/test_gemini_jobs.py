@@ -34,7 +34,7 @@ def messages(monkeypatch) -> list[str]:
 
 
 def claimed() -> list[Job]:
-    return transitions.claim(worker="w", models=["starter"], images_max=8)
+    return transitions.claim(worker="w", models=["starter"], images_max=lambda job: 8)
 
 
 def test_submitting_asks_nobody_and_waits_for_words(gemini, bell, messages, django_capture_on_commit_callbacks):

@@ -42,7 +42,7 @@ def scrape(token) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def fail(job: Job, code: str = "engine") -> None:
-    (mine,) = transitions.claim(worker="w", models=[job.model], images_max=1)
+    (mine,) = transitions.claim(worker="w", models=[job.model], images_max=lambda job: 1)
     assert transitions.fail(mine, transitions.Failure(code, "It failed.", False))
 
 
@@ -78,7 +78,7 @@ def test_every_job_is_counted_once(token):
     make_job(user)
     make_job(user)
     Job.objects.filter(status="queued").update(created_at=Now() - timedelta(seconds=90))
-    transitions.claim(worker="w", models=["starter"], images_max=1)
+    transitions.claim(worker="w", models=["starter"], images_max=lambda job: 1)
     Job.objects.filter(status="completed").update(device_ms=2500, processing_ms=3000)
     found = scrape(token)
     assert found["tenkaigen_jobs_ended_total", ("image", "starter", "completed")] == 1

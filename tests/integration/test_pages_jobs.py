@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell"
 
 
 def claim(job: Job) -> Job:
-    (claimed,) = transitions.claim(worker="test", models=["starter"], images_max=1)
+    (claimed,) = transitions.claim(worker="test", models=["starter"], images_max=lambda job: 1)
     assert claimed == job
     return claimed
 

@@ -47,7 +47,7 @@ def test_the_numbers_of_a_day():
     for seconds in (1, 2, 3, 10):
         ended(user, processing_ms=seconds * 1000, device_ms=seconds * 500, stored_bytes=GB)
     make_job(user)
-    (mine,) = transitions.claim(worker="w", models=["starter"], images_max=1)
+    (mine,) = transitions.claim(worker="w", models=["starter"], images_max=lambda job: 1)
     transitions.fail(mine, transitions.Failure("engine", "It failed.", False))
     services.cancel_job(make_job(user))
     line = by_name(report.make(report.last_days(7)).days)[today()]

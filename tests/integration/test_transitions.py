@@ -17,7 +17,7 @@ FINAL = Failure("final", "It cannot be done.", False)
 
 
 def claim(images_max=4, worker="w1") -> list[Job]:
-    return transitions.claim(worker=worker, models=["starter"], images_max=images_max)
+    return transitions.claim(worker=worker, models=["starter"], images_max=lambda job: images_max)
 
 
 def picture(job: Job, index=0) -> Image:
@@ -55,7 +55,7 @@ def test_a_batch_holds_only_jobs_of_one_shape_and_what_fits():
 
 def test_only_models_this_worker_serves_are_claimed():
     make_job(make_user(credits=100))
-    assert transitions.claim(worker="w", models=["sd15"], images_max=4) == []
+    assert transitions.claim(worker="w", models=["sd15"], images_max=lambda job: 4) == []
 
 
 def test_priority_goes_first():

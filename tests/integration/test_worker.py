@@ -250,12 +250,12 @@ def test_a_job_that_comes_back_to_the_same_worker_is_not_taken_for_lost(worker, 
     """The heartbeat asks about the old fence while the worker claims the job anew under the next one."""
     job = make_job(user)
     leases = worker._leases
-    (claimed,) = transitions.claim(worker=worker.name, models=["starter"], images_max=1)
+    (claimed,) = transitions.claim(worker=worker.name, models=["starter"], images_max=lambda job: 1)
     leases.add([claimed])
 
     def job_comes_back(held):
         transitions.release(claimed)
-        (again,) = transitions.claim(worker=worker.name, models=["starter"], images_max=1)
+        (again,) = transitions.claim(worker=worker.name, models=["starter"], images_max=lambda job: 1)
         leases.add([again])
         return Job.objects.filter(id=job.id, fence=claimed.fence).values_list("id", flat=True)
 
