@@ -19,6 +19,7 @@ from generation.models import Image, Job
 from generation.transitions import Failure
 from tenkaigen import alarms
 from tenkaigen.errors import Busy
+from tenkaigen.failpoints import failpoint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +88,7 @@ def deliver(delivery: Delivery, leases: Leases) -> None:
             logger.warning("late_delivery_dropped")
             storage.delete(delivery.keys_written)
         else:
+            failpoint("finish.after_commit")
             events.publish([job.id], events.Progress(status=Job.Status.COMPLETED))
     except storage.StorageFailed:
         _give_up(delivery, NOT_STORED)
@@ -107,7 +109,9 @@ def _store(delivery: Delivery, place: int, pixels: "np.ndarray") -> Image | None
     keys = storage.keys_of(job, place)
     for key, content in zip(keys, _files(encoded), strict=True):
         delivery.keys_written.append(key)  # before the write: a store may keep a file and still report an error
+        failpoint("post.before_put")
         storage.put(key, content)
+        failpoint("post.after_put")
     height, width = pixels.shape[:2]
     return Image(
         job=job,

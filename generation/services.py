@@ -23,6 +23,7 @@ from generation.errors import (
 from generation.models import CatalogueRow, Image, ImageModel, Job, Product, Style
 from generation.params import SEED_MAX, Params, make, size_name
 from generation.prompts import Expansion, local
+from tenkaigen.failpoints import failpoint
 
 REQUEST_KEY_CHARS_MAX = 80
 Row = TypeVar("Row", bound=CatalogueRow)
@@ -65,6 +66,7 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_m
                 tasks.expand_later(job.id)  # it rings when the words are there
             else:
                 tasks.ring()
+            failpoint("submit.before_commit")
     except IntegrityError:
         # Another request with this key was a moment earlier.
         if first := _job_of(team, request_key, params):

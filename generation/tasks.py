@@ -9,6 +9,8 @@ import structlog
 from celery import shared_task
 from django.db import transaction
 
+from tenkaigen.failpoints import failpoint
+
 logger = structlog.get_logger(__name__)
 
 
@@ -19,7 +21,9 @@ def ring() -> None:
 
 def ring_now() -> None:
     # retry=False: a person waits for this answer, and the workers look by themselves anyway.
+    failpoint("submit.after_commit")
     drain.apply_async(retry=False, ignore_result=True)
+    failpoint("submit.after_ring")
 
 
 @shared_task(name="generation.drain")

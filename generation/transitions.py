@@ -21,6 +21,7 @@ from credits import ledger
 from credits.pricing import Quote
 from generation.models import Image, Job
 from generation.prompts import Expansion
+from tenkaigen.failpoints import failpoint
 
 Status = Job.Status
 OPEN = (Status.QUEUED, Status.PROCESSING)
@@ -114,6 +115,7 @@ def claim(
         claimed_at=Now(),
     )
     order = {job.pk: place for place, job in enumerate(chosen)}
+    failpoint("claim.before_commit")
     return sorted(Job.objects.filter(pk__in=order), key=lambda job: order[job.pk])
 
 
@@ -155,9 +157,11 @@ def finish(job: Job, images: Sequence[Image], *, blocked: Sequence[dict[str, obj
     for image in images:
         image.expires_at = Now() + timedelta(days=settings.IMAGE_LIFETIME_DAYS)
     Image.objects.bulk_create(images)
+    failpoint("finish.after_images")
     receipt = ledger.settle(team_id=job.team_id, reference=str(job.id), delivered=len(images))
     # Less than the quote where a pass paid.
     Job.objects.filter(id=job.id).update(charged_centi=receipt.charged_centi)
+    failpoint("finish.after_settle")
     return True
 
 
@@ -181,6 +185,7 @@ def release(job: Job) -> bool:
 def recover(job: Job) -> bool:
     """Take a job from a worker whose lease has run out: queued again without delay, or failed when lost too often."""
     lost = Job.objects.filter(id=job.id, fence=job.fence, status=Status.PROCESSING, lease_until__lt=Now())
+    failpoint("recover.before_commit")
     if job.attempts < settings.JOB_ATTEMPTS_MAX:
         return _queue_again(lost, run_after=Now())
     return _end_badly(lost, job, LOST_TOO_OFTEN)
@@ -194,6 +199,7 @@ def cancel(job: Job) -> bool:
     )
     if won:
         ledger.settle(team_id=job.team_id, reference=str(job.id), delivered=0)
+        failpoint("cancel.before_commit")
     return bool(won)
 
 
@@ -218,6 +224,7 @@ def _end_badly(jobs: QuerySet[Job], job: Job, failure: Failure) -> bool:
     )
     if won:
         ledger.settle(team_id=job.team_id, reference=str(job.id), delivered=0)
+        failpoint("fail.before_commit")
     return bool(won)
 
 

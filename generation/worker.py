@@ -21,6 +21,7 @@ from generation.models import Job
 from generation.post import Delivery, Poster, report_failure
 from generation.transitions import Failure
 from tenkaigen import alarms
+from tenkaigen.failpoints import failpoint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,6 +95,7 @@ class Worker:
             jobs = transitions.claim(worker=self.name, models=self.models, images_max=lambda job: self._images_max())
             if not jobs:
                 break
+            failpoint("claim.after_commit")
             self._state = "busy"
             self._make(jobs)
             drawn += len(jobs)
@@ -119,6 +121,7 @@ class Worker:
                 self._fail(jobs, CRASHED)
 
     def _hand_over(self, job: Job, pictures: "list[np.ndarray]", device_ms: int) -> None:
+        failpoint("draw.done")
         transitions.note_device_done(job, device_ms=device_ms, model_revision=self._revisions.get(job.model, ""))
         events.publish(
             [job.id], events.Progress(job.status, "storing", job.num_inference_steps, job.num_inference_steps)
@@ -197,6 +200,7 @@ class Drawing:
         )
 
     def _on_step(self, chunk: list[tuple[Job, int]], step: Step) -> None:
+        failpoint("draw.step")
         self._leases.note_progress(self._jobs)
         now, is_last = time.monotonic(), step.done == step.total
         if now - self._told_at >= settings.PROGRESS_SECONDS or is_last:

@@ -18,6 +18,8 @@ def production_is_safe(app_configs: object, **kwargs: object) -> list[CheckMessa
     if len(settings.SECRET_KEY) < SECRET_KEY_LENGTH_MIN or "insecure" in settings.SECRET_KEY:
         hint = "Set SECRET_KEY to 50 random characters: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
         errors.append(Error("SECRET_KEY is too short or a default.", hint=hint, id="tenkaigen.E002"))
+    if settings.FAILPOINTS:
+        errors.append(Error("FAILPOINTS is set. Unset it: it breaks the product on purpose.", id="tenkaigen.E008"))
     return errors
 
 

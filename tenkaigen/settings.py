@@ -88,6 +88,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "tenkaigen.context.site",
+                "accounts.context.team",
                 "credits.context.balance",
             ],
         },
@@ -215,7 +216,7 @@ REST_FRAMEWORK = {
         "accounts.authentication.ApiKeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["tenkaigen.api.HasTeam"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.access.MayAct"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["tenkaigen.api.SmallJSONParser"],
     "DEFAULT_THROTTLE_CLASSES": ["tenkaigen.api.TeamThrottle"],
@@ -262,6 +263,8 @@ HOLD_SECONDS = {  # by kind of job: then the sweep asks whether the job still li
     "creation": env.int("HOLD_SECONDS_TRAINING", 6 * 3600),
     "refinement": env.int("HOLD_SECONDS_TRAINING", 6 * 3600),
 }
+FAILPOINTS = env.str("FAILPOINTS", "")  # tenkaigen.failpoints; a check refuses it in production
+FAILPOINT_LOG = env.str("FAILPOINT_LOG", "")
 RATE_LIMITS = env.bool("RATE_LIMITS", True)  # requests an hour and seconds between two, as the plan says
 STATUS_TOKEN_SECONDS = 600
 ORPHAN_AGE_HOURS = env.int("ORPHAN_AGE_HOURS", 24)
@@ -287,6 +290,19 @@ GEMINI_CALLS_MAX = env.int("GEMINI_CALLS_MAX", 3)  # at a time in one process: f
 GEMINI_THINKING_TOKENS = env.int("GEMINI_THINKING_TOKENS", 0)  # -1: as the model likes
 GEMINI_TOKENS_PER_TEAM_DAY = env.int("GEMINI_TOKENS_PER_TEAM_DAY", 200_000)  # in and out, a UTC day
 EXPANSION_WAIT_SECONDS = GEMINI_SECONDS_MAX + 1  # a submitted job waits so long for better words
+
+# --- Remote GPU providers: see docs/operations/remote-providers.md ---------------------------------------------------
+SITE_URL = env.str("SITE_URL", "").rstrip("/")  # where providers call back; empty: they are asked instead
+# Only names with this prefix: staff who edit a provider's row can send no other secret of this server anywhere.
+PROVIDER_SECRETS = {
+    name.removeprefix("PROVIDER_SECRET_"): env.str(name).strip()
+    for name in list(env.ENVIRON)
+    if name.startswith("PROVIDER_SECRET_") and not name.endswith("_FILE")
+}
+REMOTE_TICK_SECONDS = env.float("REMOTE_TICK_SECONDS", 1)  # how often a remote worker looks what is due
+REMOTE_CALLS_MAX = env.int("REMOTE_CALLS_MAX", 8)  # at a time in one process
+REMOTE_RETRY_SECONDS = env.float("REMOTE_RETRY_SECONDS", 2)  # before a call is made again; doubles
+PROVIDER_WEBHOOKS_PER_MINUTE = env.int("PROVIDER_WEBHOOKS_PER_MINUTE", 600)  # of one address for one provider
 
 # --- Seeing it run: see docs/operations/monitoring.md -----------------------------------------------------------------
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # `Authorization: Bearer ...` for /metrics; empty: only staff may look

@@ -10,6 +10,7 @@ from credits.errors import InvalidAmount, ReferenceTaken
 from credits.ledger.books import Kind, Line, post, repay_debt
 from credits.locks import lock_wallet
 from credits.models import Grant, Wallet
+from tenkaigen.failpoints import failpoint
 
 # Among grants that end together: a pass, then what comes back by itself, then gifts, then what was paid for.
 BURN_RANK = {
@@ -68,6 +69,7 @@ def grant(
         row = cursor.fetchone()
     if row is None:
         return _first(wallet, source, source_ref, amount_centi)
+    failpoint("grant.before_entries")
     post(wallet, [Line(Kind.GRANT, row[0], amount_centi, unit)], actor=actor, reason=reason)
     repay_debt(wallet)
     return Grant.objects.get(pk=row[0])
@@ -87,6 +89,7 @@ def expire(*, team_id: UUID) -> int:
             [wallet.pk, EXPIRE_MAX],
         )
         lines = [Line(Kind.EXPIRE, *row) for row in cursor.fetchall()]
+    failpoint("expire.before_entries")
     post(wallet, lines, reason="Its time ran out")
     return sum(line.amount_centi for line in lines)
 

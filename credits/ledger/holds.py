@@ -19,6 +19,7 @@ from credits.locks import lock_wallet
 from credits.models import Grant, Hold, Uncollected, Wallet
 from credits.pricing import Quote
 from tenkaigen import alarms
+from tenkaigen.failpoints import failpoint
 
 IMAGE, CREDIT = Grant.Unit.IMAGE, Grant.Unit.CREDIT
 Takes = list[tuple[Spendable, int]]
@@ -115,6 +116,7 @@ def reserve(
             return _same_hold(first, wallet, quote)
         assert refusal
         raise refusal
+    failpoint("reserve.before_entries")
     post(wallet, [Line(Kind.RESERVE, source.grant_id, amount, source.unit, hold.pk) for source, amount in takes])
     return hold
 
@@ -239,6 +241,7 @@ def _end(wallet: Wallet, hold: Hold, parts: list[Part], state: str, charge: int,
         for kind, amount in ((Kind.SETTLE, paid), (back, part.amount_centi - paid)):
             if amount:
                 lines.append(Line(kind, part.grant_id, amount, part.unit, hold.pk))
+    failpoint("settle.before_entries")
     post(wallet, lines)
     repay_debt(wallet)
     return True
