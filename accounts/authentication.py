@@ -10,16 +10,17 @@ from accounts.queries import find_key
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """Sign a request in as the maker of its key, for the key's team."""
+    """Sign a request in as the maker of its key, for the key's team. `request.auth` is the key."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
         text = _key_in(request)
         if text is None:
             return None
-        key = find_key(text)
-        if key is None:
+        found = find_key(text)
+        if found is None:
             raise AuthenticationFailed("This API key is not valid. Make a new one on the account page.")
-        request._request.team = key.team
+        key, membership = found
+        request._request.team, request._request.membership = key.team, membership
         return key.user, key
 
     def authenticate_header(self, request: Request) -> str:

@@ -1,28 +1,53 @@
-"""`request.team`: the one place where a request learns which team it acts for."""
+"""`request.team`: the one place where a request learns which team it acts for, and in which role."""
 
 from collections.abc import Callable
+from functools import partial
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from accounts import services
-from accounts.models import Team
-from accounts.queries import team_of
+from accounts.models import Membership, Team
+from accounts.queries import memberships_of
+
+TEAM_KEY = "team"  # in the session: the team that was chosen
 
 
 class TeamMiddleware:
-    """Set `request.team`, read from the database when first asked for; None for strangers."""
+    """Set `request.memberships`, `.membership` and `.team`, read from the database once when first asked for.
+
+    For strangers they are empty, None and None. A role or a place that has gone is gone with the next request.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.team = SimpleLazyObject(lambda: find_team(request))  # type: ignore[attr-defined]
+        memberships = SimpleLazyObject(partial(find_memberships, request))
+        membership = SimpleLazyObject(partial(find_membership, request, memberships))
+        request.memberships = memberships  # type: ignore[attr-defined]
+        request.membership = membership  # type: ignore[attr-defined]
+        request.team = SimpleLazyObject(partial(find_team, membership))  # type: ignore[attr-defined]
         return self.get_response(request)
 
 
-def find_team(request: HttpRequest) -> Team | None:
+def find_memberships(request: HttpRequest) -> list[Membership]:
     if not request.user.is_authenticated:
+        return []
+    found = list(memberships_of(request.user))
+    if not found:  # somebody made in the admin has no team until they first come here, and who left the last one
+        services.open_team(request.user)
+        found = list(memberships_of(request.user))
+    return found
+
+
+def find_membership(request: HttpRequest, memberships: list[Membership]) -> Membership | None:
+    """The place in the chosen team; who chose none, or is no longer in it, acts for their first."""
+    if not memberships:
         return None
-    # Somebody made in the admin has no team until they first come here.
-    return team_of(request.user) or services.open_team(request.user)
+    chosen = request.session.get(TEAM_KEY, "")
+    return next((one for one in memberships if str(one.team_id) == chosen), memberships[0])
+
+
+def find_team(membership: Membership | None) -> Team | None:
+    return membership.team if membership else None

@@ -5,6 +5,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.roles import Ability
 from credits.queries import statement_page
 from credits.serializers import HistoryRequestSerializer, HistorySerializer
 from tenkaigen.schema import refusals
@@ -12,6 +13,8 @@ from tenkaigen.schema import refusals
 
 class HistoryView(APIView):
     """Every movement of the team's credits, newest first."""
+
+    abilities = {"GET": Ability.READ}
 
     @extend_schema(
         operation_id="credits_history",

@@ -9,10 +9,12 @@ from django.http.response import HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
+from accounts.access import needs
+from accounts.roles import Ability
 from credits.amounts import plain
 from credits.models import Entry
 from credits.queries import statement_page, whole_statement
-from tenkaigen.htmx import HtmxRequest, signed_in
+from tenkaigen.htmx import HtmxRequest
 from tenkaigen.paging import BadCursor
 
 COLUMNS = ("number", "time", "kind", "amount", "available_after", "reserved_after", "source", "job", "actor", "reason")
@@ -20,7 +22,7 @@ COLUMNS = ("number", "time", "kind", "amount", "available_after", "reserved_afte
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def statement(request: HtmxRequest) -> HttpResponse:
     try:
@@ -29,7 +31,7 @@ def statement(request: HtmxRequest) -> HttpResponse:
         return redirect("credits:statement")
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def statement_more(request: HtmxRequest) -> HttpResponse:
     try:
@@ -38,7 +40,7 @@ def statement_more(request: HtmxRequest) -> HttpResponse:
         raise Http404(str(error)) from None
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def statement_csv(request: HtmxRequest) -> StreamingHttpResponse:
     rows = _csv_lines(whole_statement(request.team, kind=_kind(request)))

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
+from accounts.roles import Ability
 from generation import queries, services, storage
 from generation.models import Image, Job
 from generation.serializers import (
@@ -35,6 +36,8 @@ JOB_ID = OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
 
 class GenerateView(APIView):
     """Order pictures."""
+
+    abilities = {"POST": Ability.GENERATE}
 
     @extend_schema(
         operation_id="generate",
@@ -64,6 +67,8 @@ class GenerateView(APIView):
 class GenerationView(APIView):
     """Watch a job: short, cheap, made for asking often."""
 
+    abilities = {"GET": Ability.READ}
+
     @extend_schema(
         operation_id="generation",
         parameters=[JOB_ID],
@@ -76,6 +81,8 @@ class GenerationView(APIView):
 
 class JobListView(APIView):
     """The team's jobs, newest first."""
+
+    abilities = {"GET": Ability.READ}
 
     @extend_schema(
         operation_id="jobs",
@@ -92,6 +99,8 @@ class JobListView(APIView):
 
 class JobView(APIView):
     """One job in full."""
+
+    abilities = {"GET": Ability.READ, "DELETE": Ability.GENERATE}
 
     @extend_schema(operation_id="job", parameters=[JOB_ID], responses={200: JobSerializer, **refusals(400, 404)})
     def get(self, request: Request, job_id: str) -> Response:
@@ -110,6 +119,8 @@ class JobView(APIView):
 
 class ParsePromptView(APIView):
     """See what would be made of a prompt. Costs nothing and keeps nothing."""
+
+    abilities = {"POST": Ability.GENERATE}
 
     @extend_schema(
         operation_id="parse_prompt",
@@ -136,6 +147,8 @@ class ParsePromptView(APIView):
 class StyleListView(APIView):
     """The styles there are."""
 
+    abilities = {"GET": Ability.READ}
+
     @extend_schema(operation_id="styles", responses={200: StyleSerializer(many=True), **refusals()})
     def get(self, request: Request) -> Response:
         return Response(StyleSerializer(queries.styles(), many=True, context={"request": request}).data)
@@ -143,6 +156,8 @@ class StyleListView(APIView):
 
 class ImageView(APIView):
     """A picture's file."""
+
+    abilities = {"GET": Ability.READ}
 
     @extend_schema(
         operation_id="image",

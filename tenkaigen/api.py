@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.cache import cache
-from django.http import HttpRequest
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import JSONParser
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
@@ -27,13 +25,6 @@ class BodyTooLarge(APIException):
 
     def __init__(self) -> None:
         super().__init__(f"Send at most {settings.API_BODY_BYTES_MAX:,} bytes.")
-
-
-class HasTeam(BasePermission):
-    """Let signed-in people and API keys in, each with exactly one team."""
-
-    def has_permission(self, request: HttpRequest, view: "APIView") -> bool:
-        return bool(request.user and request.user.is_authenticated and getattr(request, "team", None))
 
 
 class TeamThrottle(BaseThrottle):

@@ -32,7 +32,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return render(request, "403.html", {"reason": "This page is not for you."}, status=403)
+    return render(request, "403.html", {"reason": str(exception)}, status=403)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

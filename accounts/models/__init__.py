@@ -1,8 +1,8 @@
 """Who you are: people, their teams, the keys of their programs, and what was done."""
 
 from accounts.models.activity import Activity
-from accounts.models.keys import ApiKey
+from accounts.models.keys import ApiKey, Scope
 from accounts.models.people import User, UserManager
 from accounts.models.teams import Membership, Team
 
-__all__ = ["Activity", "ApiKey", "Membership", "Team", "User", "UserManager"]
+__all__ = ["Activity", "ApiKey", "Membership", "Scope", "Team", "User", "UserManager"]

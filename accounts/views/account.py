@@ -8,8 +8,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts import queries, services
+from accounts.access import needs
 from accounts.forms import ApiKeyForm
 from accounts.models import ApiKey
+from accounts.roles import Ability
 from tenkaigen.errors import DomainError
 from tenkaigen.htmx import HtmxRequest, page_status, signed_in
 
@@ -20,7 +22,7 @@ def account(request: HtmxRequest) -> HttpResponse:
     return _page(request, ApiKeyForm())
 
 
-@signed_in
+@needs(Ability.MANAGE_KEYS)
 @require_POST
 def create_key(request: HtmxRequest) -> HttpResponse:
     """Make a key. This answer is the only place that ever shows it, so it is no redirect."""
@@ -35,7 +37,7 @@ def create_key(request: HtmxRequest) -> HttpResponse:
     return _page(request, ApiKeyForm(), status=201, secret=secret)
 
 
-@signed_in
+@needs(Ability.MANAGE_KEYS)
 @require_http_methods(["GET", "POST"])
 def revoke_key(request: HtmxRequest, key_id: UUID) -> HttpResponse:
     """Ask (for browsers without scripts, which cannot show a dialog), then stop the key for good."""

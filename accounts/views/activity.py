@@ -5,11 +5,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from accounts import activity
-from tenkaigen.htmx import HtmxRequest, signed_in
+from accounts.access import needs
+from accounts.roles import Ability
+from tenkaigen.htmx import HtmxRequest
 from tenkaigen.paging import BadCursor
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def team_activity(request: HtmxRequest) -> HttpResponse:
     try:
@@ -18,7 +20,7 @@ def team_activity(request: HtmxRequest) -> HttpResponse:
         return redirect("accounts:activity")
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def team_activity_more(request: HtmxRequest) -> HttpResponse:
     try:

@@ -11,9 +11,11 @@ from django.http import FileResponse, Http404, HttpResponse, HttpResponseRedirec
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
+from accounts.access import needs
+from accounts.roles import Ability
 from generation import queries, services, storage
 from generation.models import Image
-from tenkaigen.htmx import HtmxRequest, signed_in
+from tenkaigen.htmx import HtmxRequest
 from tenkaigen.paging import BadCursor
 
 CONTENT_TYPES = {".png": "image/png", ".webp": "image/webp"}
@@ -22,7 +24,7 @@ REDIRECT_SECONDS = 240
 NAME_WORDS_MAX = 8
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def gallery(request: HtmxRequest) -> HttpResponse:
     try:
@@ -32,7 +34,7 @@ def gallery(request: HtmxRequest) -> HttpResponse:
     return render(request, "generation/gallery.html", {"page": found})
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def gallery_more(request: HtmxRequest) -> HttpResponse:
     try:
@@ -42,7 +44,7 @@ def gallery_more(request: HtmxRequest) -> HttpResponse:
     return render(request, "generation/_gallery_tiles.html", {"page": found})
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def image(request: HtmxRequest, image_id: UUID, variant: str) -> HttpResponse:
     """A stable link to a picture: checks the team, then leads to a short-lived one. `?download=1` saves it."""
@@ -75,7 +77,7 @@ def file(request: HtmxRequest, token: str) -> FileResponse:
     return response
 
 
-@signed_in
+@needs(Ability.MANAGE_IMAGES)
 @require_http_methods(["GET", "POST"])
 def image_delete(request: HtmxRequest, image_id: UUID) -> HttpResponse:
     """Ask (for browsers without scripts, which cannot show a dialog), then delete for good."""

@@ -9,11 +9,13 @@ from django.shortcuts import redirect, render, resolve_url
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigger_client_event
 
+from accounts.access import needs
+from accounts.roles import Ability
 from generation import events, queries, services
 from generation.cards import Watch, card_of
 from generation.models import Job
 from tenkaigen.errors import DomainError
-from tenkaigen.htmx import HtmxRequest, page_status, signed_in
+from tenkaigen.htmx import HtmxRequest, page_status
 from tenkaigen.paging import BadCursor
 
 HISTORY_PAGE = 20
@@ -25,7 +27,7 @@ ENDINGS = {
 }
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def history(request: HtmxRequest) -> HttpResponse:
     """Every job, the failed ones too."""
@@ -35,7 +37,7 @@ def history(request: HtmxRequest) -> HttpResponse:
         return redirect("generation:history")
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def history_more(request: HtmxRequest) -> HttpResponse:
     try:
@@ -44,14 +46,14 @@ def history_more(request: HtmxRequest) -> HttpResponse:
         raise Http404(str(error)) from None
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def job(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     card = card_of(find_job(request, job_id), request.user, place=ON_PAGE)
     return render(request, "generation/job.html", {"card": card, "job": card.job})
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def job_card(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     card = card_of(find_job(request, job_id), request.user, place=_place(request))
@@ -84,7 +86,7 @@ def preview(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     return HttpResponse(picture, content_type="image/webp", headers={"Cache-Control": "private, max-age=60"})
 
 
-@signed_in
+@needs(Ability.GENERATE)
 @require_POST
 def cancel(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     found = find_job(request, job_id)
@@ -95,7 +97,7 @@ def cancel(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     return _changed(request, found, *ENDINGS[Job.Status.CANCELED])
 
 
-@signed_in
+@needs(Ability.GENERATE)
 @require_POST
 def retry(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     """Try a failed or canceled job again: the new card takes the place of the old one."""
@@ -117,7 +119,7 @@ def find_job(request: HtmxRequest, job_id: UUID) -> Job:
     return found
 
 
-@signed_in
+@needs(Ability.READ)
 def _look(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     found = find_job(request, job_id)
     if not found.is_over and found.status == request.GET.get("shows"):

@@ -7,6 +7,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.access import require
+from accounts.roles import Ability
 from generation import queries, services
 from generation.forms import GenerateForm
 from generation.views.drafts import keep_draft
@@ -29,6 +31,7 @@ def start(request: HttpRequest) -> HttpResponse:
         keep_draft(request, form)
         return redirect(f"{reverse('account_signup')}?{urlencode({'next': reverse('generation:studio')})}")
     try:
+        require(request, Ability.GENERATE)
         services.submit_job(
             team=request.team,  # type: ignore[attr-defined]
             user=request.user,

@@ -8,23 +8,25 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.access import needs
+from accounts.roles import Ability
 from credits.pricing import Quote
 from generation import queries, services
 from generation.cards import card_of, cards_of
 from generation.forms import GenerateForm, settings_only
 from generation.views.drafts import drop_draft, initial_of
 from tenkaigen.errors import DomainError
-from tenkaigen.htmx import HtmxRequest, form_again, page_status, signed_in
+from tenkaigen.htmx import HtmxRequest, form_again, page_status
 
 
-@signed_in
+@needs(Ability.READ)
 @require_GET
 def studio(request: HtmxRequest) -> HttpResponse:
     form = GenerateForm(initial={"request_key": uuid4().hex, **initial_of(request, request.team)})
     return _page(request, form)
 
 
-@signed_in
+@needs(Ability.GENERATE)
 @require_POST
 def submit(request: HtmxRequest) -> HttpResponse:
     form = GenerateForm(request.POST)
@@ -52,14 +54,14 @@ def submit(request: HtmxRequest) -> HttpResponse:
     return render(request, "generation/_submitted.html", context, status=201)
 
 
-@signed_in
+@needs(Ability.READ)
 @require_POST
 def quote(request: HtmxRequest) -> HttpResponse:
     """What the request would cost with the settings as they are now."""
     return render(request, "generation/_quote.html", {"price": _price(request.POST)})
 
 
-@signed_in
+@needs(Ability.GENERATE)
 @require_POST
 def expand(request: HtmxRequest) -> HttpResponse:
     """What the model would read. A text the person has edited is kept until they ask for a new one."""
@@ -78,7 +80,7 @@ def expand(request: HtmxRequest) -> HttpResponse:
     return render(request, "generation/_expansion.html", {"form": form, "text": made.prompt, "made": made})
 
 
-@signed_in
+@needs(Ability.READ)
 @require_POST
 def model_settings(request: HtmxRequest) -> HttpResponse:
     """The settings that another model offers; what it does not offer falls back to its defaults."""

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts import services as account_services
-from accounts.models import ApiKey, Team, User
+from accounts.models import Activity, ApiKey, Team, User
 from credits.audit import find_drift
 from credits.models import Entry, Grant, Hold, Wallet
 from credits.queries import balance_of
@@ -21,9 +21,9 @@ from tests.factories import make_job, make_user, team_of
 from tests.pictures import deliver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
-MODELS = (User, Team, ApiKey, Wallet, Grant, Hold, Entry, Job, Image, Style, Product, ImageModel)
+MODELS = (User, Team, ApiKey, Activity, Wallet, Grant, Hold, Entry, Job, Image, Style, Product, ImageModel)
 LEDGER = (Wallet, Grant, Hold, Entry)
-LOOK_ONLY = (*LEDGER, Job, ApiKey)
+LOOK_ONLY = (*LEDGER, Job, ApiKey, Activity)
 PASSWORD = "correct horse battery"
 
 
