@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
@@ -23,8 +24,8 @@ class TeamMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        memberships = SimpleLazyObject(partial(find_memberships, request))
-        membership = SimpleLazyObject(partial(find_membership, request, memberships))
+        memberships: Any = SimpleLazyObject(partial(find_memberships, request))
+        membership: Any = SimpleLazyObject(partial(find_membership, request, memberships))
         request.memberships = memberships  # type: ignore[attr-defined]
         request.membership = membership  # type: ignore[attr-defined]
         request.team = SimpleLazyObject(partial(find_team, membership))  # type: ignore[attr-defined]

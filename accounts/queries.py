@@ -19,6 +19,12 @@ def memberships_of(user: User) -> QuerySet[Membership]:
     return Membership.objects.filter(user=user).select_related("team").order_by("created_at", "id")
 
 
+def team_of(user: User) -> Team | None:
+    """The first team of a person: what commands mean by an e-mail address."""
+    membership = memberships_of(user).first()
+    return membership.team if membership else None
+
+
 def keys_of(team: Team) -> QuerySet[ApiKey]:
     return ApiKey.objects.filter(team=team, revoked_at=None).select_related("user").order_by("-created_at")
 

@@ -16,7 +16,7 @@ from django_htmx.middleware import HtmxDetails
 from tenkaigen.errors import DomainError
 
 if TYPE_CHECKING:
-    from accounts.models import Team, User
+    from accounts.models import Membership, Team, User
 
 View = Callable[..., HttpResponseBase]
 
@@ -26,6 +26,8 @@ class HtmxRequest(HttpRequest):
 
     htmx: HtmxDetails
     team: "Team"
+    membership: "Membership"
+    memberships: list["Membership"]
     user: "User"
 
 

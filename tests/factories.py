@@ -7,7 +7,7 @@ from uuid import uuid4
 from django.db import transaction
 
 from accounts import services as account_services
-from accounts.models import Team, User
+from accounts.models import Membership, Team, User
 from credits import ledger
 from credits.models import Grant
 from generation import services
@@ -27,6 +27,13 @@ def make_user(
         user = account_services.create_account(email or f"person{next(_numbers)}@example.com", password, **fields)
     if credits:
         give(team_of(user), credits * 100)
+    return user
+
+
+def make_member(team: Team, role: str = Membership.Role.MEMBER, **fields: Any) -> User:
+    """A person whose only team is this one."""
+    user = User.objects.create_user(f"person{next(_numbers)}@example.com", "correct horse battery", **fields)
+    Membership.objects.create(user=user, team=team, role=role)
     return user
 
 

@@ -1,74 +1,100 @@
-"""Every URL refuses strangers, and what belongs to another team is not there. A new route needs a row here."""
+"""Every URL refuses strangers, what belongs to another team is not there, and a role or scope opens what it should.
+
+A new route needs a row in `ROUTES`.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
 from accounts import services as account_services
-from accounts.models import ApiKey, Membership, User
+from accounts.models import ApiKey, Membership, Scope, User
+from accounts.roles import ROLES_OF, SCOPE_OF, Ability, Role
 from generation import events, storage
 from generation.models import Image, Job
-from tests.factories import make_job, make_user, team_of
+from tests.factories import make_job, make_member, make_user, team_of
 from tests.pictures import deliver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 
 METHODS = ("get", "post", "put", "patch", "delete")
 PUBLIC = "anyone may ask"
+OWN = "about oneself: whoever is signed in may ask, strangers are sent to the sign-in"
 PAGE = "strangers are sent to the sign-in"
 TICKET = "as a page, or for the holder of a card's ticket; without either not there"
 API = "strangers are told 401 in JSON"
 STAFF = "everybody else is sent to the admin's sign-in"
 HIDDEN = "everybody else is told that there is nothing here"
-ROUTES = {
-    "healthz": PUBLIC,
-    "readyz": PUBLIC,
-    "metrics": HIDDEN,
-    "admin_report": STAFF,
-    "accounts:account": PAGE,
-    "accounts:create_key": PAGE,
-    "accounts:revoke_key": PAGE,
-    "accounts:activity": PAGE,
-    "accounts:activity_more": PAGE,
-    "credits:statement": PAGE,
-    "credits:statement_more": PAGE,
-    "credits:statement_csv": PAGE,
-    "credits_api:history": API,
-    "api:root": PUBLIC,
-    "api:schema": PUBLIC,
-    "api:generate": API,
-    "api:generation": API,
-    "api:jobs": API,
-    "api:job": API,
-    "api:parse_prompt": API,
-    "api:styles": API,
-    "api:image": API,
-    "api:not_found": PUBLIC,
-    "generation:landing": PUBLIC,
-    "generation:start": PUBLIC,
-    "generation:studio": PAGE,
-    "generation:submit": PAGE,
-    "generation:quote": PAGE,
-    "generation:expand": PAGE,
-    "generation:model_settings": PAGE,
-    "generation:history": PAGE,
-    "generation:history_more": PAGE,
-    "generation:job": PAGE,
-    "generation:job_card": PAGE,
-    "generation:job_progress": TICKET,
-    "generation:preview": TICKET,
-    "generation:cancel": PAGE,
-    "generation:retry": PAGE,
-    "generation:gallery": PAGE,
-    "generation:gallery_more": PAGE,
-    "generation:image_delete": PAGE,
-    "generation:image": PAGE,
-    "generation:file": PUBLIC,  # by a link that is signed and runs out
+
+
+@dataclass(frozen=True)
+class Row:
+    """Who is kept out, and what the others need for each method. A method that is not named does not exist."""
+
+    guard: str
+    needs: dict[str, str]
+
+
+def page(**needs: str) -> Row:
+    """A page for members: `page(get="read", post="generate")`."""
+    return Row(PAGE, needs)
+
+
+def api(**needs: str) -> Row:
+    """An address for members and keys: `api(get="read", delete="generate")`."""
+    return Row(API, needs)
+
+
+ROUTES: dict[str, Row] = {
+    "healthz": Row(PUBLIC, {}),
+    "readyz": Row(PUBLIC, {}),
+    "metrics": Row(HIDDEN, {}),
+    "admin_report": Row(STAFF, {}),
+    "accounts:account": Row(OWN, {}),
+    "accounts:create_key": page(post="manage_keys"),
+    "accounts:revoke_key": page(get="manage_keys", post="manage_keys"),
+    "accounts:activity": page(get="read"),
+    "accounts:activity_more": page(get="read"),
+    "credits:statement": page(get="read"),
+    "credits:statement_more": page(get="read"),
+    "credits:statement_csv": page(get="read"),
+    "credits_api:history": api(get="read"),
+    "api:root": Row(PUBLIC, {}),
+    "api:schema": Row(PUBLIC, {}),
+    "api:generate": api(post="generate"),
+    "api:generation": api(get="read"),
+    "api:jobs": api(get="read"),
+    "api:job": api(get="read", delete="generate"),
+    "api:parse_prompt": api(post="generate"),
+    "api:styles": api(get="read"),
+    "api:image": api(get="read"),
+    "api:not_found": Row(PUBLIC, {}),
+    "generation:landing": Row(PUBLIC, {}),
+    "generation:start": Row(PUBLIC, {}),  # whoever is signed in needs `generate`: see below
+    "generation:studio": page(get="read"),
+    "generation:submit": page(post="generate"),
+    "generation:quote": page(post="read"),
+    "generation:expand": page(post="generate"),
+    "generation:model_settings": page(post="read"),
+    "generation:history": page(get="read"),
+    "generation:history_more": page(get="read"),
+    "generation:job": page(get="read"),
+    "generation:job_card": page(get="read"),
+    "generation:job_progress": Row(TICKET, {"get": "read"}),
+    "generation:preview": Row(TICKET, {}),
+    "generation:cancel": page(post="generate"),
+    "generation:retry": page(post="generate"),
+    "generation:gallery": page(get="read"),
+    "generation:gallery_more": page(get="read"),
+    "generation:image_delete": page(get="manage_images", post="manage_images"),
+    "generation:image": page(get="read"),
+    "generation:file": Row(PUBLIC, {}),  # by a link that is signed and runs out
 }
 ELSEWHERE = ("admin:", "account_")  # test_admin tries every admin page; the sign-in pages are allauth's own
 OBJECTS = ("job_id", "image_id", "key_id")
@@ -84,7 +110,8 @@ def routes(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, tu
 
 
 PARTS = {name: parts for name, parts in routes(get_resolver()) if not name.startswith(ELSEWHERE)}
-PRIVATE = [name for name in PARTS if ROUTES.get(name, PAGE) != PUBLIC]
+PRIVATE = [name for name in PARTS if name in ROUTES and ROUTES[name].guard != PUBLIC]
+FOR_MEMBERS = [name for name in PRIVATE if ROUTES[name].needs]
 WITH_OBJECTS = [name for name in PRIVATE if set(PARTS[name]) & set(OBJECTS)]
 
 
@@ -134,8 +161,49 @@ def is_refused(answer: HttpResponse, guard: str) -> bool:
     return to_sign_in or (guard == TICKET and answer.status_code in (404, 405))
 
 
-def test_every_route_has_a_row():
-    assert sorted(set(PARTS) - set(ROUTES)) == []
+def test_every_route_has_a_row_and_every_row_a_route():
+    assert sorted(set(PARTS) ^ set(ROUTES)) == []
+
+
+@pytest.mark.parametrize("name", FOR_MEMBERS)
+def test_the_matrix(name, owner, settings):
+    """Every method, for everybody who can be in the team or hold one of its keys."""
+    settings.API_REQUESTS_PER_MINUTE = 100_000
+    row, address = ROUTES[name], owner.address(name)
+    answers: dict[tuple[str, str], int] = {}
+    wanted: dict[tuple[str, str], str] = {}
+    for who, client, allowed in actors(owner, is_api=row.guard == API):
+        for method in METHODS:
+            need = row.needs.get(method)
+            with transaction.atomic():
+                answers[who, method] = outcome(getattr(client, method)(address))
+                transaction.set_rollback(True)
+            wanted[who, method] = "done" if need in allowed else "refused"
+    assert answers == wanted
+
+
+def actors(owner: Owner, *, is_api: bool) -> Iterator[tuple[str, Client, set[str]]]:
+    """(who, their client, what it may do): people in each role, and their keys with one scope, and with all but one."""
+    for role in Role:
+        user = owner.user if role == Role.OWNER else make_member(team_of(owner.user), role)
+        abilities = {ability for ability in Ability if role in ROLES_OF[ability]}
+        if not is_api:
+            client = Client()
+            client.force_login(user)
+            yield role, client, abilities
+            continue
+        key, text = account_services.create_api_key(team=team_of(owner.user), user=user, name="matrix")
+        client = Client(headers={"X-API-Key": text})
+        for scopes in [{scope} for scope in Scope] + [set(Scope) - {scope} for scope in Scope]:
+            ApiKey.objects.filter(pk=key.pk).update(scopes=sorted(scopes))
+            yield f"{role} with {sorted(scopes)}", client, {a for a in abilities if SCOPE_OF.get(a) in scopes}
+
+
+def outcome(answer: HttpResponse) -> str:
+    assert answer.status_code < 500
+    if answer.status_code in (401, 403, 404, 405) or is_refused(answer, PAGE):
+        return "refused"
+    return "done"
 
 
 @pytest.mark.parametrize("name", PRIVATE)
@@ -146,11 +214,11 @@ def test_strangers_are_refused(name, owner):
     for client in (Client(), session_of_gone, Client(headers={"Authorization": "Bearer tk_00000000_guess"})):
         for method in METHODS:
             answer = getattr(client, method)(owner.address(name))
-            assert is_refused(answer, ROUTES[name]), (method, answer.status_code)
+            assert is_refused(answer, ROUTES[name].guard), (method, answer.status_code)
     assert everything() == before
 
 
-@pytest.mark.parametrize("name", [name for name in PRIVATE if ROUTES[name] == API])
+@pytest.mark.parametrize("name", [name for name in PRIVATE if ROUTES[name].guard == API])
 @pytest.mark.parametrize("loss", ["revoked", "left the team", "switched off"])
 def test_a_lost_key_opens_nothing(name, loss, owner):
     if loss == "revoked":
@@ -164,18 +232,18 @@ def test_a_lost_key_opens_nothing(name, loss, owner):
         assert is_refused(getattr(client, method)(owner.address(name)), API)
 
 
-@pytest.mark.parametrize("name", [name for name in PRIVATE if ROUTES[name] != API])
+@pytest.mark.parametrize("name", [name for name in PRIVATE if ROUTES[name].guard != API])
 def test_a_key_opens_no_page(name, owner):
     client = Client(headers={"X-API-Key": owner.key_text})
-    assert is_refused(client.get(owner.address(name)), ROUTES[name])
+    assert is_refused(client.get(owner.address(name)), ROUTES[name].guard)
 
 
-@pytest.mark.parametrize("name", [name for name in PRIVATE if ROUTES[name] in (STAFF, HIDDEN)])
+@pytest.mark.parametrize("name", [name for name in PRIVATE if ROUTES[name].guard in (STAFF, HIDDEN)])
 def test_customers_are_no_staff(name, owner):
     client = Client()
     client.force_login(owner.user)
     for method in METHODS:
-        assert is_refused(getattr(client, method)(owner.address(name)), ROUTES[name])
+        assert is_refused(getattr(client, method)(owner.address(name)), ROUTES[name].guard)
 
 
 @pytest.mark.parametrize("name", WITH_OBJECTS)
@@ -242,3 +310,31 @@ def test_a_person_who_left_reads_nothing_more(owner):
     assert client.get(owner.address("generation:job")).status_code == 200
     Membership.objects.filter(user=owner.user).delete()
     assert client.get(owner.address("generation:job")).status_code == 404
+
+
+def test_the_landing_page_orders_nothing_for_a_viewer(owner):
+    client = Client()
+    client.force_login(make_member(team_of(owner.user), Role.VIEWER))
+    before = everything()
+    answer = client.post(reverse("generation:start"), {"prompt": "a red fox", "request_key": "k"})
+    assert answer.status_code == 403 and b"does not let you make pictures" in answer.content
+    assert everything() == before
+
+
+def test_a_lost_role_is_lost_with_the_next_request(owner):
+    member = make_member(team_of(owner.user), Role.MEMBER)
+    client = Client()
+    client.force_login(member)
+    assert client.get(owner.address("generation:image_delete")).status_code == 200
+    Membership.objects.filter(user=member).update(role=Role.VIEWER)
+    assert client.get(owner.address("generation:image_delete")).status_code == 403
+    Membership.objects.filter(user=member).delete()
+    assert client.get(owner.address("generation:image_delete")).status_code == 404
+
+
+def test_a_refusal_by_scope_has_a_code_for_programs(owner):
+    ApiKey.objects.filter(pk=owner.key.pk).update(scopes=["read"])
+    client = Client(headers={"X-API-Key": owner.key_text})
+    answer = client.post(reverse("api:generate"), {"prompt": "a red fox"}, content_type="application/json")
+    assert answer.status_code == 403 and answer.json()["code"] == "not_allowed"
+    assert answer.json()["message"] == "This API key may not make pictures: it lacks the scope for it."
