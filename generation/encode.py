@@ -26,10 +26,21 @@ class Encoded:
 
 def encode(pixels: "np.ndarray") -> Encoded:
     """Encode (height, width, 3) uint8 RGB three ways."""
-    picture = Pillow.fromarray(pixels)
+    return Encoded(encode_original(pixels), encode_preview(pixels), encode_thumbnail(pixels))
+
+
+def encode_original(pixels: "np.ndarray") -> bytes:
     png = io.BytesIO()
-    picture.save(png, "PNG", compress_level=1, compress_type=PNG_RLE)
-    return Encoded(png.getvalue(), _webp(picture, PREVIEW_SIDE_PX_MAX, 90), _webp(picture, THUMBNAIL_SIDE_PX_MAX, 82))
+    Pillow.fromarray(pixels).save(png, "PNG", compress_level=1, compress_type=PNG_RLE)
+    return png.getvalue()
+
+
+def encode_preview(pixels: "np.ndarray") -> bytes:
+    return _webp(Pillow.fromarray(pixels), PREVIEW_SIDE_PX_MAX, 90)
+
+
+def encode_thumbnail(pixels: "np.ndarray") -> bytes:
+    return _webp(Pillow.fromarray(pixels), THUMBNAIL_SIDE_PX_MAX, 82)
 
 
 def encode_rough(pixels: "np.ndarray") -> bytes:

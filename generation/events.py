@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 STATE_SECONDS = 3600
 PREVIEW_SECONDS = 300
+PREVIEW_AFTER_SECONDS = 10  # a card that still shows it may ask once more
 WAIT_SECONDS = 30
 WORKER_SECONDS = 30
 # After a failure Redis is left alone for this long, so that a dead one does not cost a time-out per call.
@@ -36,7 +37,7 @@ class Progress:
     """Where a job is, as its card shows it."""
 
     status: str
-    phase: str = ""  # while processing: "loading", "drawing", "storing"
+    phase: str = ""  # while processing: "next", "loading", "drawing", "storing"
     steps_done: int = 0
     steps_total: int = 0
     has_preview: bool = False
@@ -60,7 +61,7 @@ class Watcher:
 @cache
 def client() -> redis.Redis:
     return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1, health_check_interval=10
+        settings.REDIS_URL, **{**settings.REDIS_OPTIONS, "socket_timeout": 1, "socket_connect_timeout": 1}
     )
 
 
@@ -113,6 +114,11 @@ def progress_of(job_id: object) -> Progress | None:
 def preview_of(job_id: object) -> bytes | None:
     picture: Any = _try(lambda: client().get(f"preview:{job_id}"), None)
     return picture
+
+
+def end_preview(job_id: UUID) -> None:
+    """Let a finished job's preview go soon: it is as large as a stored one."""
+    _try(lambda: client().expire(f"preview:{job_id}", PREVIEW_AFTER_SECONDS), None)
 
 
 def flag_canceled(job_id: UUID) -> None:

@@ -79,10 +79,10 @@ class Leases:
 
     def _beat(self) -> None:
         while not self._stop.is_set():
-            self._on_beat()
             try:
                 close_old_connections()
                 self.renew()
+                self._on_beat()
             except DatabaseError as error:
                 # The lease outlives several missed beats; the next one may find the server again.
                 logger.warning("heartbeat_missed", error=type(error).__name__)

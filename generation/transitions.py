@@ -135,9 +135,10 @@ def heartbeat(held: Sequence[tuple[UUID, int]]) -> set[UUID]:
     return set(Job.objects.filter(ours, status=Status.PROCESSING).values_list("id", flat=True))
 
 
-def note_device_done(job: Job, *, device_ms: int, model_revision: str) -> None:
+def note_device_done(job: Job, *, device_ms: int, model_revision: str, seconds_ago: float = 0) -> None:
     """Remember what the device did, for receipts and reports; no status moves."""
-    _held(job).update(device_done_at=Now(), device_ms=device_ms, model_revision=model_revision)
+    done_at = Now() - timedelta(seconds=seconds_ago)
+    _held(job).update(device_done_at=done_at, device_ms=device_ms, model_revision=model_revision)
 
 
 @transaction.atomic

@@ -1,80 +1,122 @@
 """From a claim to pixels: what one device's process does. The post stage takes over from there."""
 
 import os
+import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING
-from uuid import UUID
+from collections.abc import Callable, Collection
 
 import structlog
 from django.conf import settings
+from django.db import DatabaseError, connection
 
-from generation import events, transitions
-from generation.encode import encode_rough
-from generation.engine import Batch, Canceled, Engine, ImageRequest, ModelUnavailable, OutOfMemory, Step, catalog
+from generation import events, nodes, transitions
+from generation.ahead import Ahead
+from generation.batches import Caps, batch_of, runs_of
+from generation.drawing import CRASHED, OUT_OF_MEMORY, Device, Drawing
+from generation.engine import Canceled, DeviceLost, Engine, LoadedModel, ModelUnavailable, OutOfMemory
+from generation.hands import Hands
 from generation.leases import Leases
-from generation.models import Job
-from generation.post import Delivery, Poster, report_failure
+from generation.models import Job, Node
+from generation.post import Delivery, Drawn, Poster, report_failure
+from generation.residency import Residency
 from generation.transitions import Failure
+from generation.watchdog import Watchdog
 from tenkaigen import alarms
 from tenkaigen.failpoints import failpoint
 
-if TYPE_CHECKING:
-    import numpy as np
-
 logger = structlog.get_logger(__name__)
 
-OUT_OF_MEMORY = Failure("out_of_memory", "The picture does not fit on this device.", True)
 UNAVAILABLE = Failure("model_unavailable", "This model is not installed on the server.", False)
-CRASHED = Failure("engine", "The picture could not be made.", True)
+HUNG = Failure("device_hung", "The device stopped answering while it drew.", True)
+LOST = Failure("device_lost", "The device failed while it drew.", True)
 STOP_SECONDS = 20.0
+HANG_POST_SECONDS = 5.0
+
+
+def quit_process() -> None:
+    """Ask this process to end as its supervisor would."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Worker:
     """One device's share of the queue. `drain` may be called from any thread; one call works at a time."""
 
-    def __init__(self, engine: Engine, *, models: Collection[str]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        models: Collection[str],
+        watchdog: Callable[[Callable[[str], None]], Watchdog] = Watchdog,
+        leave: Callable[[], None] = quit_process,
+    ) -> None:
+        """`leave` is called when the device is of no more use to this process, and returns."""
         self.name = f"{socket.gethostname()}:{engine.device}:{os.getpid()}"
         self.models = list(models)
-        self._engine = engine
+        self._engine, self._leave = engine, leave
         self._revisions: dict[str, str] = {}
-        self._state = "loading"
-        self._stopping = threading.Event()
-        self._turn = threading.Lock()
-        self._leases = Leases(on_beat=self._say_hello)
+        self._state = Node.State.LOADING
+        self._turn, self._claiming = threading.Lock(), threading.Lock()
+        self._drawing: list[Job] = []
+        self._drain_until = 0.0
+        self._meter = nodes.Meter()
+        self._leases = Leases(on_beat=self._beat)
+        self._hands = Hands(self._leases)
         self._poster = Poster(self._leases)
+        self._ahead = Ahead(self._claim, self._prepare)
+        self._device = Device(
+            engine=engine,
+            caps=Caps(engine),
+            residency=Residency(engine, self.models, on_loading=self._note_loading, on_load=self._note_loaded),
+            leases=self._leases,
+            watchdog=watchdog(self._note_hang),
+            stopping=threading.Event(),
+        )
+        self._leaver = threading.Thread(target=self._give_back_when_asked, name="leaver", daemon=True)
 
     def start(self) -> None:
-        """Load the models, then be ready to claim.
+        """Load the models that fit, then be ready to claim.
 
         Raises:
             ModelUnavailable: a model is not installed, or its files are not what `models.lock` says.
         """
         self._leases.start()
         self._poster.start()
-        for model in self.models:
-            self._revisions[model] = self._engine.load(model).revision
+        self._device.watchdog.start()
+        self._leaver.start()
+        with self._device.watchdog.watching("loading", settings.LOAD_SECONDS_MAX * len(self.models)):
+            self._device.residency.start()
         self._rest()
 
+    def warm_up(self, seconds_max: float) -> None:
+        """Draw one picture with each resident model, and measure what batches are worth where nobody has."""
+        until = time.monotonic() + seconds_max
+        for loaded in self._engine.resident():
+            with self._device.watchdog.watching(f"warming up {loaded.name}", settings.LOAD_SECONDS_MAX):
+                self._device.caps.warm_up(loaded.name)
+                self._device.caps.measure(loaded, until)
+
     def stop(self) -> None:
-        """Stop claiming, hand back what is being drawn, deliver what is drawn."""
-        self._stopping.set()
-        with self._turn:
-            self._poster.stop(STOP_SECONDS)
-            self._leases.stop()
-            events.worker_is_gone(self.name)
+        """Stop claiming, hand back what is not drawn, deliver what is. A few times `STOP_SECONDS` at most."""
+        self.ask_to_stop()
+        has_turn = self._turn.acquire(timeout=STOP_SECONDS)
+        self._leaver.join(timeout=STOP_SECONDS)
+        self._ahead.stop()
+        self._poster.stop(STOP_SECONDS)
+        self._device.watchdog.stop()
+        self._leases.stop()
+        self._say_goodbye()
+        if has_turn:
+            self._turn.release()
 
     @property
     def is_stopping(self) -> bool:
-        return self._stopping.is_set()
+        return self._device.stopping.is_set()
 
     def ask_to_stop(self) -> None:
-        """Let the current step be the last one. Returns at once."""
-        self._stopping.set()
+        """Give back what is not drawn yet, and let the current step be the last one. Returns at once."""
+        self._device.stopping.set()
 
     def drain(self) -> int:
         """Make what is queued until nothing is, or `DRAIN_SECONDS_MAX` have passed. How many jobs were drawn."""
@@ -89,136 +131,157 @@ class Worker:
     def wait_for_post_stage(self) -> None:
         self._poster.wait()
 
+    # --- Claiming ---------------------------------------------------------------------------------------------------
     def _drain(self) -> int:
-        drawn, until = 0, time.monotonic() + settings.DRAIN_SECONDS_MAX
-        while not self._stopping.is_set() and time.monotonic() < until:
-            jobs = transitions.claim(worker=self.name, models=self.models, images_max=lambda job: self._images_max())
-            if not jobs:
-                break
-            failpoint("claim.after_commit")
-            self._state = "busy"
+        drawn, self._drain_until = 0, time.monotonic() + settings.DRAIN_SECONDS_MAX
+        while jobs := self._next():
             self._make(jobs)
             drawn += len(jobs)
         return drawn
 
-    def _images_max(self) -> int:
-        return max(max(catalog.get(model).batch_caps.values(), default=1) for model in self.models)
+    def _next(self) -> list[Job]:
+        # What was claimed ahead is drawn even when the time is up: nobody else may.
+        jobs = self._ahead.take()
+        if self.is_stopping:
+            self._give_back(jobs)
+            return []
+        return jobs or ([] if self._is_time_up() else self._claim())
 
+    def _is_time_up(self) -> bool:
+        return self.is_stopping or time.monotonic() >= self._drain_until
+
+    def _claim(self) -> list[Job]:
+        with self._claiming:
+            for models in self._device.residency.choices():
+                if self.is_stopping:
+                    break
+                if jobs := transitions.claim(worker=self.name, models=models, images_max=self._device.caps.of):
+                    failpoint("claim.after_commit")
+                    self._hands.take(jobs)
+                    return jobs
+        return []
+
+    def _note_step(self, seconds_left: float) -> None:
+        self._leases.note_progress(self._hands.held())  # the ones claimed ahead move, too
+        if seconds_left <= settings.CLAIM_AHEAD_SECONDS and not self._is_time_up():
+            self._ahead.ask()
+
+    def _prepare(self, jobs: list[Job]) -> None:
+        events.publish([job.id for job in jobs], events.Progress(Job.Status.PROCESSING, "next"))
+        first_run = runs_of(self._engine, jobs, self._device.caps.of(jobs[0]))[0]
+        self._engine.prepare(batch_of(first_run))
+
+    # --- Drawing ----------------------------------------------------------------------------------------------------
     def _make(self, jobs: list[Job]) -> None:
-        self._leases.add(jobs)
+        self._state, self._drawing = Node.State.BUSY, jobs
+        self._meter.begin()
         with structlog.contextvars.bound_contextvars(job_ids=[str(job.id) for job in jobs]):
             try:
-                Drawing(self._engine, self._leases, jobs, self._stopping).run(self._hand_over)
+                self._draw(jobs)
             except Canceled:
-                self._hand_back(jobs)
+                logger.info("drawing_stopped")
             except OutOfMemory:
-                self._fail(jobs, OUT_OF_MEMORY)
+                self._fail_all(jobs, OUT_OF_MEMORY)
             except ModelUnavailable as error:
                 alarms.ring("model_unavailable", worker=self.name, reason=str(error))
-                self._fail(jobs, UNAVAILABLE)
+                self._fail_all(jobs, UNAVAILABLE)
+            except DeviceLost:
+                alarms.ring("device_lost", worker=self.name)
+                self._fail_all(jobs, LOST)
+                self.ask_to_stop()
+                self._leave()
             except Exception:
                 logger.exception("engine_failed")
-                self._fail(jobs, CRASHED)
+                self._fail_all(jobs, CRASHED)
+            finally:
+                self._give_back(jobs)
+        self._drawing = []
+        self._meter.end(len(jobs))
+        self._device.residency.note_drawn(len(jobs))
 
-    def _hand_over(self, job: Job, pictures: "list[np.ndarray]", device_ms: int) -> None:
+    def _draw(self, jobs: list[Job]) -> None:
+        Drawing(self._device, jobs, deliver=self._hand_over, fail=self._fail, on_step=self._note_step).run()
+
+    def _hand_over(self, drawn: Drawn) -> None:
         failpoint("draw.done")
-        transitions.note_device_done(job, device_ms=device_ms, model_revision=self._revisions.get(job.model, ""))
-        events.publish(
-            [job.id], events.Progress(job.status, "storing", job.num_inference_steps, job.num_inference_steps)
-        )
-        events.note_speed(job.model, device_ms / 1000 / job.count)
-        self._poster.put(Delivery(job, pictures))
+        if self._hands.let_go(drawn.job):
+            self._poster.put(Delivery(drawn, self._revisions.get(drawn.job.model, "")))
 
-    def _hand_back(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            if not self._leases.is_lost(job) and transitions.release(job):
-                events.forget([job.id])
-                logger.info("job_handed_back", job_id=str(job.id))
-            self._leases.drop(job)
-
-    def _fail(self, jobs: list[Job], failure: Failure) -> None:
-        for job in jobs:
+    def _fail(self, job: Job, failure: Failure) -> None:
+        if self._hands.let_go(job):
             report_failure(job, failure)
             self._leases.drop(job)
 
+    def _fail_all(self, jobs: list[Job], failure: Failure) -> None:
+        for job in jobs:
+            self._fail(job, failure)
+
+    # --- Leaving ----------------------------------------------------------------------------------------------------
+    def _give_back_when_asked(self) -> None:
+        """A step may take long, so the leases go back beside it: at once, and the attempt does not count."""
+        self._device.stopping.wait()
+        try:
+            self._give_back()
+        except DatabaseError as error:
+            logger.warning("hand_back_failed", error=type(error).__name__)  # the leases run out by themselves
+        finally:
+            connection.close()
+
+    def _give_back(self, jobs: Collection[Job] | None = None) -> None:
+        with self._claiming:  # else a claim on its way would take at once what is given back
+            self._hands.give_back(self._hands.held() if jobs is None else jobs)
+
+    def _note_hang(self, what: str) -> None:
+        """The process ends when this returns."""
+        alarms.ring("device_hung", worker=self.name, what=what)
+        self._fail_all(list(self._drawing), HUNG)  # an attempt that counts: the device may hang on the job itself
+        self.ask_to_stop()
+        self._leaver.join(HANG_POST_SECONDS)
+        self._poster.stop(HANG_POST_SECONDS)
+        self._say_goodbye()
+        connection.close()
+
+    # --- What it says of itself -------------------------------------------------------------------------------------
+    def _note_loading(self, model: str) -> None:
+        self._state = Node.State.LOADING
+        self._say_hello()
+
+    def _note_loaded(self, loaded: LoadedModel) -> None:
+        self._revisions[loaded.name] = loaded.revision
+        self._device.caps.learn(loaded)
+        self._state = Node.State.BUSY
+        self._say_hello()
+
     def _rest(self) -> None:
-        self._state = "idle"
+        self._state = Node.State.IDLE
         self._say_hello()
 
     def _say_hello(self) -> None:
         events.worker_is_here(self.name, state=self._state, models=self.models)
 
-
-class Drawing:
-    """One batch of jobs on the device: splits it into runs the device can hold, and reports every step."""
-
-    def __init__(self, engine: Engine, leases: Leases, jobs: list[Job], stopping: threading.Event) -> None:
-        self._engine, self._leases, self._jobs, self._stopping = engine, leases, jobs, stopping
-        self._model = jobs[0].model
-        self._cap = catalog.get(self._model).batch_cap(jobs[0].width, jobs[0].height)
-        images = sum(job.count for job in jobs)
-        self._steps_total = jobs[0].num_inference_steps * -(-images // self._cap)
-        self._steps_before = 0
-        self._told_at = 0.0
-
-    def run(self, hand_over: "Callable[[Job, list[np.ndarray], int], None]") -> None:
-        """Draw every picture; hand each job over as soon as its last one is there.
-
-        Raises:
-            Canceled: the process stops, or none of the jobs is wanted any more.
-            EngineError: as `Engine.generate`.
-        """
-        if not self._engine.is_loaded(self._model):
-            self._tell("loading", 0)
-        began = time.monotonic()
-        pictures: dict[UUID, list[np.ndarray]] = {job.id: [] for job in self._jobs}
-        requests = iter([(job, place) for job in self._jobs for place in range(job.count)])
-        while chunk := list(islice(self._wanted(requests), self._cap)):
-            drawn = self._engine.generate(self._batch(chunk), partial(self._on_step, chunk))
-            self._steps_before += chunk[0][0].num_inference_steps
-            for (job, _), pixels in zip(chunk, drawn, strict=True):
-                pictures[job.id].append(pixels)
-                if len(pictures[job.id]) == job.count:
-                    hand_over(job, pictures.pop(job.id), round((time.monotonic() - began) * 1000))
-        if any(job.id in pictures for job in self._jobs):
-            raise Canceled  # of those that are left, none is ours any more
-
-    def _wanted(self, requests: Iterator[tuple[Job, int]]) -> Iterator[tuple[Job, int]]:
-        return ((job, place) for job, place in requests if not self._leases.is_lost(job))
-
-    def _batch(self, chunk: list[tuple[Job, int]]) -> Batch:
-        first = chunk[0][0]
-        return Batch(
-            model=self._model,
-            width=first.width,
-            height=first.height,
-            num_inference_steps=first.num_inference_steps,
-            guidance_scale=first.guidance_scale,
-            requests=tuple(
-                ImageRequest(job.expanded_prompt, job.negative_prompt, job.seed + place) for job, place in chunk
-            ),
+    def _beat(self) -> None:
+        self._say_hello()
+        jobs_per_minute, idle_share = self._meter.rates()
+        nodes.say(
+            self.name,
+            host=socket.gethostname(),
+            device=self._engine.device,
+            hardware=self._engine.hardware,
+            memory_bytes=self._engine.memory_bytes,
+            state=self._state,
+            serves=self.models,
+            resident=[{"model": loaded.name, "bytes": loaded.bytes} for loaded in self._engine.resident()],
+            job_ids=[str(job.id) for job in self._hands.held()],
+            jobs_done=self._meter.jobs_done,
+            jobs_per_minute=jobs_per_minute,
+            idle_share=idle_share,
+            loads=self._device.residency.loads,
+            swaps=self._device.residency.swaps,
         )
 
-    def _on_step(self, chunk: list[tuple[Job, int]], step: Step) -> None:
-        failpoint("draw.step")
-        self._leases.note_progress(self._jobs)
-        now, is_last = time.monotonic(), step.done == step.total
-        if now - self._told_at >= settings.PROGRESS_SECONDS or is_last:
-            self._told_at = now
-            self._leases.note_lost(events.canceled_among(job.id for job in self._jobs))
-            self._tell("drawing", self._steps_before + step.done, step, chunk)
-        if self._stopping.is_set() or all(self._leases.is_lost(job) for job, _ in chunk):
-            raise Canceled
-
-    def _tell(
-        self, phase: str, steps_done: int, step: Step | None = None, chunk: list[tuple[Job, int]] | None = None
-    ) -> None:
-        roughs: dict[UUID, bytes] = {}
-        if step and chunk:
-            for (job, _), pixels in zip(chunk, step.preview(), strict=True):
-                roughs.setdefault(job.id, encode_rough(pixels))
-        ids = [job.id for job in self._jobs if job.id in roughs] or [job.id for job in self._jobs]
-        progress = events.Progress(
-            Job.Status.PROCESSING, phase, steps_done, self._steps_total, has_preview=bool(roughs)
-        )
-        events.publish(ids, progress, [roughs[job_id] for job_id in ids if job_id in roughs])
+    def _say_goodbye(self) -> None:
+        events.worker_is_gone(self.name)
+        try:
+            nodes.say_stopped(self.name)
+        except DatabaseError as error:
+            logger.warning("goodbye_failed", error=type(error).__name__)

@@ -256,6 +256,19 @@ RETRY_BASE_SECONDS = env.float("RETRY_BASE_SECONDS", 5)
 RETRY_SECONDS_MAX = env.float("RETRY_SECONDS_MAX", 300)
 DRAIN_SECONDS_MAX = 60  # one bell's work; the rest is rung for again
 POST_QUEUE_BATCHES_MAX = 4
+POST_THREADS = env.int("POST_THREADS", 4)  # deliveries on their way at once; each waits for its store
+UPLOAD_THREADS = env.int("UPLOAD_THREADS", 12)  # files on their way at once
+CLAIM_AHEAD_SECONDS = env.float("CLAIM_AHEAD_SECONDS", 2)  # the next batch is claimed so long before the device is free
+HANG_SECONDS = env.float("HANG_SECONDS", 120)  # a device call that shows no step for so long ends the process
+LOAD_SECONDS_MAX = env.float("LOAD_SECONDS_MAX", 900)  # of one model, the compiler included
+DEVICE_MEMORY_BYTES = env.int("DEVICE_MEMORY_BYTES", 0)  # for models; 0: nine tenths of what the device has
+RESIDENT_JOBS_MAX = env.int("RESIDENT_JOBS_MAX", 10)  # jobs of the models a device holds, before others get their turn
+RESIDENT_SECONDS_MAX = env.float("RESIDENT_SECONDS_MAX", 30)  # nobody waits longer for a model that is not held
+WARM_UP = env.bool("WARM_UP", True)  # draw a picture, and measure batches, before the first claim
+WARM_UP_SECONDS_MAX = env.float("WARM_UP_SECONDS_MAX", 60)  # no further size is measured after that
+BATCH_GAIN_MIN = 1.05  # a larger batch must make a picture so much cheaper than the next smaller one
+BATCH_SLOWDOWN_MAX = 2.0  # and no picture may take so many times as long because of its company
+NODE_KEEP_HOURS = env.int("NODE_KEEP_HOURS", 24)  # rows of workers that are gone
 STORE_TRIES_MAX = 4
 STORE_RETRY_SECONDS = env.float("STORE_RETRY_SECONDS", 0.5)
 HOLD_SECONDS = {  # by kind of job: then the sweep asks whether the job still lives
@@ -271,6 +284,14 @@ ORPHAN_AGE_HOURS = env.int("ORPHAN_AGE_HOURS", 24)
 GALLERY_PAGE = 24
 PROGRESS_SECONDS = 0.25  # least time between two messages about one job's steps
 ENGINE = env.str("ENGINE", "generation.engine")  # the module whose build(device) makes the engine; tests name a fake
+ENGINE_OPTIONS = {  # see `generation.engine.build`, which explains each
+    "channels_last": env.bool("ENGINE_CHANNELS_LAST", True),
+    "compile_blocks": env.bool("ENGINE_COMPILE_BLOCKS", False),
+    "attention": env.str("ENGINE_ATTENTION", ""),
+    "precision": env.str("ENGINE_PRECISION", ""),
+    "prompt_cache_bytes": env.int("ENGINE_PROMPT_CACHE_BYTES", 64 * 2**20),
+    "loras_max": env.int("ENGINE_LORAS_MAX", 8),
+}
 WORKER_MODELS = env.list("WORKER_MODELS", default=["starter"])
 # A redelivered bell is harmless, so the timeout only has to be longer than one drain.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 2 * JOB_SECONDS_MAX, **REDIS_OPTIONS}

@@ -1,45 +1,97 @@
 """A device that draws flat pictures, as fast or slow as a test wants, behind the engine's real protocol.
 
 `FAKE_STEP_SECONDS` makes every step take that long, so that a test has time to kill the process that draws.
+`FAKE_STEP_TABLE` says it by size and batch, for benchmarks: {"512": {"1": 0.167, "2": 0.183}}, by the longer side.
+`FAKE_LOG` names a file that gets a line for every call: when it began and ended (time.time()), model, pictures.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from generation.engine import Batch, LoadedModel, Step
+from generation.engine import Batch, ImageRequest, LoadedModel, OutOfMemory, Step
+
+GIB = 2**30
 
 
 class FakeEngine:
     """Draws the colour of the seed, with some texture so that the picture check lets it pass."""
 
+    hardware = "fake"
+
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
+        self.memory_bytes = 100 * GIB
         self.batches: list[Batch] = []
         self.failures: list[Exception] = []  # raised one after the other, one per batch
         self.step_seconds = float(os.environ.get("FAKE_STEP_SECONDS", "0"))
+        self.step_table: dict[str, dict[str, float]] = json.loads(os.environ.get("FAKE_STEP_TABLE", "{}"))
+        self.load_seconds = 0.0
+        self.images_max = 64  # more at once do not fit
         self.before_step: Callable[[int], None] = lambda number: None
-        self._loaded: set[str] = set()
+        self.before_picture: Callable[[ImageRequest], None] = lambda request: None
+        self.buckets: Callable[[str], int] = lambda prompt: 0
+        self.prepared: list[Batch] = []
+        self.calls: list[tuple[float, float]] = []  # monotonic, begin and end
+        self.loads: list[str] = []
+        self._loaded: dict[str, LoadedModel] = {}
+        self._log = os.environ.get("FAKE_LOG", "")
 
     def load(self, model: str) -> LoadedModel:
-        self._loaded.add(model)
-        return LoadedModel(name=model, revision="fake", seconds=0.0, bytes=0)
+        if model not in self._loaded:
+            time.sleep(self.load_seconds)
+            self.loads.append(model)
+            self._loaded[model] = LoadedModel(name=model, revision="fake", seconds=self.load_seconds, bytes=GIB)
+        return self._loaded[model]
+
+    def unload(self, model: str) -> None:
+        self._loaded.pop(model, None)
 
     def is_loaded(self, model: str) -> bool:
         return model in self._loaded
 
+    def resident(self) -> list[LoadedModel]:
+        return list(self._loaded.values())
+
+    def bucket(self, model: str, request: ImageRequest) -> int:
+        return self.buckets(request.prompt)
+
+    def prepare(self, batch: Batch) -> None:
+        self.prepared.append(batch)
+
     def generate(self, batch: Batch, on_step: Callable[[Step], None]) -> list[np.ndarray]:
         self.load(batch.model)
         self.batches.append(batch)
+        began, wall = time.monotonic(), time.time()
+        try:
+            return self._draw(batch, on_step)
+        finally:
+            self.calls.append((began, time.monotonic()))
+            if self._log:
+                with Path(self._log).open("a") as log:
+                    log.write(f"{wall} {time.time()} {batch.model} {len(batch.requests)}\n")
+
+    def _draw(self, batch: Batch, on_step: Callable[[Step], None]) -> list[np.ndarray]:
         if self.failures:
             raise self.failures.pop(0)
+        if len(batch.requests) > self.images_max:
+            raise OutOfMemory("too many at once")
+        for request in batch.requests:
+            self.before_picture(request)
+        seconds = self._seconds(batch)
         for number in range(1, batch.num_inference_steps + 1):
-            time.sleep(self.step_seconds)
+            time.sleep(seconds)
             self.before_step(number)
             on_step(Step(number, batch.num_inference_steps, lambda: [picture(16, 16, r.seed) for r in batch.requests]))
         return [picture(batch.width, batch.height, request.seed) for request in batch.requests]
+
+    def _seconds(self, batch: Batch) -> float:
+        by_batch = self.step_table.get(str(max(batch.width, batch.height)), {})
+        return by_batch.get(str(len(batch.requests)), self.step_seconds)
 
 
 def picture(width: int, height: int, seed: int) -> np.ndarray:
@@ -49,5 +101,5 @@ def picture(width: int, height: int, seed: int) -> np.ndarray:
     return np.broadcast_to(colour[None, None, :] + shade, (height, width, 3)).astype(np.uint8)
 
 
-def build(device: str) -> FakeEngine:
+def build(device: str, **options: object) -> FakeEngine:
     return FakeEngine(device)

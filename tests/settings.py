@@ -28,3 +28,4 @@ STORAGES = STORAGES | {
 }
 
 RATE_LIMITS = False  # tests submit faster than people; those of the limits turn it on
+WARM_UP = False  # a test counts the pictures that a device draws

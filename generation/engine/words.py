@@ -89,7 +89,8 @@ class Words:
 
     def _encode(self, keys: Sequence[Key]) -> list[Row]:
         """One row per key, by one call per kind of guidance: (1, ...) tensors without padding."""
-        spec, rows = self._spec, {}
+        spec = self._spec
+        rows: dict[Key, Row] = {}
         for is_guided in {key[2] for key in keys}:
             chosen = [key for key in keys if key[2] == is_guided]
             extra = {"max_sequence_length": spec.call_arguments["max_sequence_length"]} if _has_length(spec) else {}

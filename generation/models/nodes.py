@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 
 class Node(models.Model):
-    """One GPU worker: a process with one device. It writes its row itself; a row that gets no news is a dead process."""
+    """One GPU worker: a process with one device. It writes its row itself; a row without news is a dead process."""
 
     class State(models.TextChoices):
         LOADING = "loading"

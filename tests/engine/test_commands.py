@@ -20,7 +20,7 @@ def device(settings, monkeypatch) -> FakeEngine:
     """The fake device, and the one that every command of the test is given."""
     made = FakeEngine()
     settings.ENGINE = "tests.fake_engine"
-    monkeypatch.setattr(fake_engine, "build", lambda device: made)
+    monkeypatch.setattr(fake_engine, "build", lambda device, **options: made)
     return made
 
 

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         started = time.monotonic()
         try:
             spec = catalog.get(model)
-            engine = import_module(settings.ENGINE).build(device)
+            engine = import_module(settings.ENGINE).build(device, **settings.ENGINE_OPTIONS)
             loaded = engine.load(model)
             first, seconds_first = _timed_picture(engine, spec)
             since_start = time.monotonic() - started

@@ -45,7 +45,11 @@ class Command(BaseCommand):
         _check_target(out, force)
         try:
             batch = _batch(options)
-            pixels = import_module(settings.ENGINE).build(device).generate(batch, _progress(batch.model))
+            pixels = (
+                import_module(settings.ENGINE)
+                .build(device, **settings.ENGINE_OPTIONS)
+                .generate(batch, _progress(batch.model))
+            )
         except (DomainError, EngineError) as error:
             raise CommandError(str(error)) from error
         verdict = safety.check(pixels[0], classify=safety.classifier(catalog.get(batch.model).image_classifier))

@@ -1,7 +1,12 @@
-"""One process per device: loads its models, then draws what is queued. Listens on nothing."""
+"""One process per device: loads its models, then draws what is queued. Listens on nothing.
 
+The first SIGTERM gives back what is not drawn yet, delivers what is, and ends; the second ends at once.
+"""
+
+import os
 import signal
 import sys
+from types import FrameType
 
 from celery.signals import worker_shutting_down
 from django.conf import settings
@@ -9,11 +14,29 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from generation import runtime
 from generation.engine import EngineError, catalog
+from generation.worker import Worker
 from tenkaigen.celery import app
 
 # One thread, one reserved message: the bell of this device. Without prefork there is no fork with CUDA.
 CELERY_ARGUMENTS = ["-Q", "gpu", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
 CELERY_ARGUMENTS += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """The first SIGTERM, while Celery does not listen yet."""
+    signal.signal(signal.SIGTERM, leave_at_once)
+    sys.exit(0)
+
+
+def leave_at_once(number: int, frame: FrameType | None) -> None:
+    """The second SIGTERM. What is still held comes back when its lease runs out."""
+    os._exit(128 + number)
+
+
+def begin_to_leave(worker: Worker) -> None:
+    """The first SIGTERM, told by Celery from its signal handler."""
+    worker.ask_to_stop()
+    signal.signal(signal.SIGTERM, leave_at_once)
 
 
 class Command(BaseCommand):
@@ -28,13 +51,13 @@ class Command(BaseCommand):
         if unknown := [name for name in names if name not in catalog.CATALOG]:
             raise CommandError(f"not in the catalogue: {', '.join(unknown)}. There are: {', '.join(catalog.CATALOG)}")
         # Celery heeds SIGTERM only once it has started, and jobs are claimed before that.
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+        signal.signal(signal.SIGTERM, leave)
         try:
             worker = runtime.start(device, names)
         except EngineError as error:
             raise CommandError(str(error)) from error
         try:
-            worker_shutting_down.connect(lambda **kwargs: worker.ask_to_stop(), weak=False)
+            worker_shutting_down.connect(lambda **kwargs: begin_to_leave(worker), weak=False)
             app.worker_main(["--quiet", "worker", "-n", f"gpu-{device}@%h", *CELERY_ARGUMENTS])
         finally:
             worker.stop()
