@@ -13,7 +13,7 @@ from django.utils.html import format_html
 
 from credits.admin import credits_column
 from credits.models import Entry
-from generation import services, storage
+from generation import services, storage, transitions
 from generation.engine import catalog
 from generation.models import Image, ImageModel, Job, Product, Style
 from tenkaigen.admin import LookAdmin, OneByOneAdmin, link_to, link_to_list
@@ -36,15 +36,17 @@ class ModelFilter(admin.SimpleListFilter):
 @admin.register(Job)
 class JobAdmin(OneByOneAdmin):
     list_display = ("short_id", "status", "model", "count", "team_link", "user", "charged", "created_at")
-    list_filter = ("status", "kind", ModelFilter, "created_at")
+    list_filter = ("status", "is_quarantined", "kind", ModelFilter, "created_at")
     list_select_related = ("team", "user")
     search_fields = ("user__email", "team__email", "team__name")
     search_ids = ("id", "team_id")
     search_help_text = "A job's or team's id, or part of an e-mail address or team name"
     ordering = ("-created_at",)
-    actions = ("retry", "cancel")
+    actions = ("retry", "cancel", "looked_at")
     fieldsets = (
-        (None, {"fields": ("status", "kind", "failure", "failure_code", "team_link", "user_link", "links")}),
+        (None, {"fields": (
+            "status", "is_quarantined", "kind", "failure", "failure_code", "team_link", "user_link", "links",
+        )}),
         ("Request", {"fields": (
             "prompt", "expanded_prompt", "negative_prompt", "expander", "style", "franchise", "product", "model",
             "model_revision", "width", "height", "quality", "count", "seed", "num_inference_steps", "guidance_scale",
@@ -52,8 +54,8 @@ class JobAdmin(OneByOneAdmin):
         )}),
         ("Price", {"fields": ("quoted", "charged", "quote")}),
         ("Course", {"fields": (
-            "priority", "attempts", "fence", "worker", "lease_until", "run_after", "created_at", "claimed_at",
-            "device_done_at", "finished_at", "device_ms", "processing_ms", "stored_bytes", "metadata",
+            "attempts", "fence", "batch_key", "batch_max", "worker", "lease_until", "run_after", "created_at",
+            "claimed_at", "device_done_at", "finished_at", "device_ms", "processing_ms", "stored_bytes", "metadata",
         )}),
     )  # fmt: skip
 
@@ -87,6 +89,10 @@ class JobAdmin(OneByOneAdmin):
     @admin.action(description="Cancel and give the credits back", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         self.one_by_one(request, queryset, services.cancel_job, "Canceled")
+
+    @admin.action(description="Looked at: needs no more looks", permissions=["act"])
+    def looked_at(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        self.one_by_one(request, queryset, transitions.note_looked_at, "Looked at")
 
 
 @admin.register(Image)

@@ -22,7 +22,7 @@ from generation.encode import encode_original, encode_preview, encode_thumbnail
 from generation.engine import safety
 from generation.leases import Leases
 from generation.models import Image, Job
-from generation.transitions import Failure
+from generation.transitions import Failure, FailureKind
 from tenkaigen import alarms
 from tenkaigen.errors import Busy
 from tenkaigen.failpoints import failpoint
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-ALL_BLOCKED = Failure("blocked", "The picture did not pass our image check, so it is not shown.", False)
-NOT_STORED = Failure("storage", "The picture was made but could not be stored.", True)
-NOT_FINISHED = Failure("post", "The picture was made but could not be delivered.", True)
+ALL_BLOCKED = Failure("blocked", "The picture did not pass our image check, so it is not shown.")
+NOT_STORED = Failure("storage", "The picture was made but could not be stored.", FailureKind.RETRYABLE)
+NOT_FINISHED = Failure("post", "The picture was made but could not be delivered.", FailureKind.RETRYABLE)
 FINISH_TRIES_MAX = 5
 
 

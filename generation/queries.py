@@ -1,18 +1,16 @@
 """What is read about pictures. Everything goes through the team; nothing here writes."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db.models import Prefetch, Q, QuerySet, Sum
-from django.utils import timezone
+from django.db.models import Prefetch, QuerySet
 
 from accounts.models import Team
 from credits import prices, pricing
 from credits.pricing import Quote
-from generation import events
+from generation import events, waits
 from generation.engine import catalog
 from generation.models import Image, ImageModel, Job, Product, Style
 from generation.params import Params, nearest_size, size_name
@@ -23,15 +21,6 @@ OPEN = (Job.Status.QUEUED, Job.Status.PROCESSING)
 RECENT_JOBS = 12
 NAMES_SECONDS = 60  # how long a changed name of a style takes to show on old jobs
 NEWEST_FIRST = Prefetch("images", Image.objects.order_by("index"))
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Why a queued job waits: its place, the estimate, and the reason in words."""
-
-    position: int
-    seconds_left: int | None
-    reason: str
 
 
 def jobs_of(team: Team) -> QuerySet[Job]:
@@ -113,43 +102,16 @@ def progress_of(job: Job, *, may_count: bool = True) -> events.Progress:
         return known
     if job.status != Job.Status.QUEUED or not may_count:
         return events.Progress(job.status)
-    wait = wait_of(job)
-    return events.Progress(job.status, position=wait.position, seconds_left=wait.seconds_left, reason=wait.reason)
+    progress = progress_of_wait(job, waits.wait_of(job))
+    events.publish_waits({job.id: progress})  # whoever looks next need not count
+    return progress
 
 
-def wait_of(job: Job) -> Wait:
-    """Where a queued job stands."""
-    ahead = Job.objects.filter(
-        Q(priority__gt=job.priority) | Q(priority=job.priority, created_at__lt=job.created_at),
-        status=Job.Status.QUEUED,
+def progress_of_wait(job: Job, wait: waits.Wait) -> events.Progress:
+    return events.Progress(
+        status=job.status,
+        position=wait.position,
+        seconds_left=wait.seconds_left,
+        reason=wait.reason,
+        fence=job.fence,
     )
-    images_ahead = ahead.aggregate(images=Sum("count"))["images"] or 0
-    return explain_wait(job, position=ahead.count() + 1, images_ahead=images_ahead, workers=events.workers())
-
-
-def explain_wait(job: Job, *, position: int, images_ahead: int, workers: list[dict] | None) -> Wait:
-    """Turn a place in the queue into an estimate and a sentence. No SQL."""
-    serving = None if workers is None else [worker for worker in workers if job.model in worker["models"]]
-    speed = events.speed_of(job.model)
-    seconds = None
-    if speed is not None and serving:
-        seconds = round(speed * (images_ahead + job.count) / len(serving)) or 1
-    return Wait(position, seconds, _reason(job, position, serving))
-
-
-def _reason(job: Job, position: int, serving: list[dict] | None) -> str:
-    if serving is not None and not serving:
-        return f"No worker for {catalog.get(job.model).title} is running. Your place is kept."
-    if serving and all(worker["state"] == "loading" for worker in serving):
-        return "The model is loading."
-    if _awaits_words(job):
-        return "Your prompt is being written."
-    if job.attempts:
-        return "Trying again after a hiccup."
-    return "You are next." if position == 1 else f"{position - 1} ahead of you."
-
-
-def _awaits_words(job: Job) -> bool:
-    if not settings.GEMINI_API_KEY:
-        return False
-    return job.expander == "local" and not job.fence and job.run_after > timezone.now()

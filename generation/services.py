@@ -6,6 +6,7 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
 from accounts.models import Team, User
@@ -26,6 +27,9 @@ from generation.prompts import Expansion, local
 from tenkaigen.failpoints import failpoint
 
 REQUEST_KEY_CHARS_MAX = 80
+QUEUE_LENGTH_KEY = "queue-length"
+QUEUE_LENGTH_SECONDS = 5  # so old may the count be
+QUEUE_SLACK = 1000  # jobs: nearer than that to a full queue it is counted each time
 Row = TypeVar("Row", bound=CatalogueRow)
 
 
@@ -41,7 +45,7 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_m
         RequestKeyReused: the key was used for another request.
         InsufficientCredits, PriceChanged, WalletFrozen, Busy: as `ledger.reserve`.
         TooFast: the plan allows fewer requests an hour, or asks for a pause between two.
-        TooManyJobs: the team has `JOBS_PER_TEAM_MAX` unfinished jobs.
+        TooManyJobs: the team has as many unfinished jobs as its plan allows.
         QueueFull: everybody together has `QUEUE_LENGTH_MAX` queued jobs.
     """
     if first := _job_of(team, request_key, params):
@@ -58,14 +62,15 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_m
                 quote,
                 wait_seconds=settings.EXPANSION_WAIT_SECONDS if may_improve else 0,
                 at_most_centi=at_most_centi,
+                limits,
             )
             # Reserving locked the wallet, so no other submit of this team is counting right now.
-            _refuse_crowds(team)
-            rates.refuse_haste(team, plans.limits_of(team.pk))
+            _refuse_crowds(team, limits)
+            rates.refuse_haste(team, limits)
             if may_improve:
                 tasks.expand_later(job.id)  # it rings when the words are there
             else:
-                tasks.ring()
+                tasks.ring(job.kind)
             failpoint("submit.before_commit")
     except IntegrityError:
         # Another request with this key was a moment earlier.
@@ -226,19 +231,25 @@ def _refuse_forbidden(*texts: str) -> None:
         raise PromptRefused(rule.reason)
 
 
-def _refuse_crowds(team: Team) -> None:
-    unfinished = Job.objects.filter(team=team, status__in=transitions.OPEN).count()
-    if unfinished > settings.JOBS_PER_TEAM_MAX:
-        raise TooManyJobs(f"Wait for one of your {settings.JOBS_PER_TEAM_MAX} jobs to finish.")
-    if (
-        Job.objects.filter(status=Job.Status.QUEUED)[: settings.QUEUE_LENGTH_MAX + 1].count()
-        > settings.QUEUE_LENGTH_MAX
-    ):
+def _refuse_crowds(team: Team, limits: plans.Limits) -> None:
+    if Job.objects.filter(team=team, status__in=transitions.OPEN).count() > limits.queue_cap:
+        raise TooManyJobs(f"Your plan queues up to {limits.queue_cap} jobs. Wait for one of yours to finish.")
+    if _queue_length() > settings.QUEUE_LENGTH_MAX:
         raise QueueFull("The queue is full. Try again in a minute.")
 
 
 def _new_job(team: Team, user: User, params: Params, words: Expansion) -> Job:
     return Job(
+def _queue_length() -> int:
+    """How many jobs wait, to within what a few seconds bring: counting a long queue takes longer than a submit may."""
+    known: int | None = cache.get(QUEUE_LENGTH_KEY)
+    if known is not None and known + QUEUE_SLACK < settings.QUEUE_LENGTH_MAX:
+        return known
+    length = Job.objects.filter(status=Job.Status.QUEUED).count()
+    cache.set(QUEUE_LENGTH_KEY, length, QUEUE_LENGTH_SECONDS)
+    return length
+
+
         id=uuid4(),
         team=team,
         user=user,

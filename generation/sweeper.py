@@ -6,11 +6,16 @@ from datetime import timedelta
 
 import structlog
 from django.conf import settings
+from django.core.cache import cache
+from django.db import OperationalError
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from credits import holds
-from generation import events, queries, transitions
-from generation.models import Job
+from generation import events, queries, slots, transitions, waits
+from generation.models import Job, TeamSlot
+from tenkaigen import alarms
+from tenkaigen.errors import Busy
 
 logger = structlog.get_logger(__name__)
 BATCH_MAX = 200  # rows a sweep; the next one is seconds away
@@ -23,24 +28,38 @@ class Swept:
 
     recovered: int
     holds_released: int
-    is_work_left: bool
+    kinds_waiting: tuple[str, ...]  # their bells may have been lost
 
 
 def sweep() -> Swept:
     recovered = recover_lost_jobs()
     released = release_orphaned_holds()
+    if strays := slots.repair():
+        logger.warning("line_repaired", teams=strays)
     tell_positions()
-    return Swept(recovered, released, is_work_left=bool(recovered) or _someone_waits())
+    in_line = TeamSlot.objects.filter(due_at__isnull=False)
+    return Swept(recovered, released, tuple(in_line.order_by("kind").values_list("kind", flat=True).distinct()))
 
 
 def recover_lost_jobs() -> int:
     """Take back every job whose lease has run out."""
     lost = Job.objects.filter(status=Job.Status.PROCESSING, lease_until__lt=Now()).order_by("lease_until")
-    recovered = [job for job in lost[:BATCH_MAX] if transitions.recover(job)]
+    recovered = [job for job in lost[:BATCH_MAX] if _recover(job)]
     events.forget(job.id for job in recovered)
     for job in recovered:
         logger.warning("lease_lost", job_id=str(job.id), worker=job.worker, attempt=job.attempts)
+        if job.attempts >= settings.JOB_ATTEMPTS_MAX:
+            alarms.ring("job_failed_for_good", job_id=str(job.id), code=transitions.LOST_TOO_OFTEN.code)
     return len(recovered)
+
+
+def _recover(job: Job) -> bool:
+    try:
+        return transitions.recover(job)
+    except (Busy, OperationalError) as error:
+        # One locked row must not keep the others waiting; the next sweep finds it again.
+        logger.info("recover_later", job_id=str(job.id), error=type(error).__name__)
+        return False
 
 
 def release_orphaned_holds() -> int:
@@ -49,32 +68,26 @@ def release_orphaned_holds() -> int:
 
 
 def tell_positions() -> None:
-    """Keep the places of those who wait in Redis, so that their cards need no SQL."""
-    workers = events.workers()
-    if workers is None:
+    """Keep the places of those who are next in Redis, so that their cards need no SQL."""
+    if events.workers() is None:
         return
-    waiting = Job.objects.filter(status=Job.Status.QUEUED).order_by("-priority", "created_at")
-    images_ahead, progresses = 0, {}
-    for position, job in enumerate(waiting[:POSITIONS_MAX], start=1):
-        wait = queries.explain_wait(job, position=position, images_ahead=images_ahead, workers=workers)
-        progresses[job.id] = progress_of_wait(job, wait)
-        images_ahead += job.count
-    events.publish_waits(progresses)
-
-
-def progress_of_wait(job: Job, wait: queries.Wait) -> events.Progress:
-    return events.Progress(
-        status=Job.Status.QUEUED,
-        position=wait.position,
-        seconds_left=wait.seconds_left,
-        reason=wait.reason,
-        fence=job.fence,
+    line = waits.line(POSITIONS_MAX)
+    service = waits.service_of({job.model for job, _ in line})
+    events.publish_waits(
+        {job.id: queries.progress_of_wait(job, waits.explain(job, place, service)) for job, place in line}
     )
+    for model, waited in _unserved([job for job, _ in line], service).items():
+        if cache.add(f"no-worker:{model}", True, settings.NO_WORKER_ALARM_SECONDS):
+            alarms.ring("no_worker_for_model", model=model, waited_seconds=round(waited.total_seconds()))
 
 
-def _someone_waits() -> bool:
-    again = timedelta(seconds=settings.RING_AGAIN_SECONDS)
-    return Job.objects.filter(status=Job.Status.QUEUED, run_after__lte=Now(), created_at__lt=Now() - again).exists()
+def _unserved(jobs: list[Job], service: waits.Service) -> dict[str, timedelta]:
+    """The models that no living worker serves, and how long a job has waited for each: not those of a short restart."""
+    now, waited = timezone.now(), dict[str, timedelta]()
+    for job in jobs:
+        if service.serving(job.model) == [] and now - job.created_at > timedelta(seconds=settings.NO_WORKER_SECONDS):
+            waited[job.model] = max(now - job.created_at, waited.get(job.model, timedelta()))
+    return waited
 
 
 def _living(references: Collection[str]) -> set[str]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 from celery import shared_task
+from django.conf import settings
 from django.db import transaction
 
 from tenkaigen.failpoints import failpoint
@@ -14,15 +15,15 @@ from tenkaigen.failpoints import failpoint
 logger = structlog.get_logger(__name__)
 
 
-def ring() -> None:
-    """Wake a GPU worker when the transaction commits. A dead broker costs seconds, not the request."""
-    transaction.on_commit(ring_now, robust=True)
+def ring(kind: str = "image") -> None:
+    """Wake a worker of this kind when the transaction commits. A dead broker costs seconds, not the request."""
+    transaction.on_commit(lambda: ring_now(kind), robust=True)
 
 
-def ring_now() -> None:
+def ring_now(kind: str = "image") -> None:
     # retry=False: a person waits for this answer, and the workers look by themselves anyway.
     failpoint("submit.after_commit")
-    drain.apply_async(retry=False, ignore_result=True)
+    drain.apply_async(queue=settings.JOB_QUEUES[kind], retry=False, ignore_result=True)
     failpoint("submit.after_ring")
 
 
@@ -52,8 +53,8 @@ def sweep() -> None:
     """Every few seconds: rescue jobs whose worker vanished or whose message was lost."""
     from generation import sweeper
 
-    if sweeper.sweep().is_work_left:
-        ring_now()
+    for kind in sweeper.sweep().kinds_waiting:
+        ring_now(kind)
 
 
 @shared_task(name="generation.write_counts")

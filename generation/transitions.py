@@ -3,22 +3,28 @@ cancel. No other module makes one.
 
 Each is a conditional UPDATE that says whether it won. `fence` stands in the WHERE of everything a worker writes: it
 rises at every claim and every release, so a worker that lost its lease matches nothing. `attempts` only counts.
-The clock is the database's. Lock order: job, then inside the ledger wallet, hold, grants.
+The clock is the database's. Lock order: job, then inside the ledger wallet, hold, grants; the team's slot last. A
+claim locks slots first, and then only jobs that nobody else has locked.
 """
 
+import hashlib
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, IntegerField, Q, QuerySet
 from django.db.models.functions import Cast, Extract, Now
+from django.dispatch import Signal
 
 from credits import ledger
+from credits.plans import Limits
 from credits.pricing import Quote
+from generation import slots
 from generation.models import Image, Job
 from generation.prompts import Expansion
 from tenkaigen.failpoints import failpoint
@@ -26,22 +32,43 @@ from tenkaigen.failpoints import failpoint
 Status = Job.Status
 OPEN = (Status.QUEUED, Status.PROCESSING)
 FAILURE_CHARS_MAX = 300
+BATCH_KEY_CHARS_MAX = 200
+TEAMS_TRIED_MAX = 20  # in one claim; each may have been filled by another claim a moment ago
+RUN_OPTIONS = ("sampler", "adapters")  # of a job's metadata: what a whole run has in common
+# A job stopped running, or may run again at once: sent after the commit, with `team_id` and `kind`.
+moved_on = Signal()
+
+
+class FailureKind(StrEnum):
+    """What follows a failure. Every attempt was counted at its claim; `JOB_ATTEMPTS_MAX` bounds them."""
+
+    RETRYABLE = "retryable"  # again, after a back-off that grows
+    OUT_OF_MEMORY = "out_of_memory"  # once more, in a batch half as large
+    FINAL = "final"  # never again: the same would happen
+    POISON = "poison"  # never again, and staff look at it
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job did not end well: a stable code for programs, a sentence for the person, and whether to try again."""
+    """Why a job did not end well: a stable code for programs, a sentence for the person, and what follows."""
 
     code: str
     message: str
-    is_retryable: bool
+    kind: FailureKind = FailureKind.FINAL
+    images: int = 0  # that shared the run, where it ran out of memory
 
 
-LOST_TOO_OFTEN = Failure("worker_lost", "The picture could not be made: its worker stopped three times.", False)
+# The order of a team's jobs is `run_after`; a job that lost nothing but its worker is where it was.
+KEEPING_ITS_PLACE = {"run_after": F("created_at")}
+LOST_TOO_OFTEN = Failure(
+    "worker_lost", "The picture could not be made: its worker stopped too often.", FailureKind.POISON
+)
 
 
-def submit(job: Job, quote: Quote, *, wait_seconds: float = 0, at_most_centi: int | None = None) -> None:
-    """Make the job row, then set its price aside. The caller's transaction holds both.
+def submit(
+    job: Job, quote: Quote, limits: Limits, *, wait_seconds: float = 0, at_most_centi: int | None = None
+) -> None:
+    """Make the job row, set its price aside, and put its team in line. The caller's transaction holds all three.
 
     Nobody claims the job for `wait_seconds`, unless `rewrite` ends the wait.
 
@@ -51,10 +78,12 @@ def submit(job: Job, quote: Quote, *, wait_seconds: float = 0, at_most_centi: in
     """
     if wait_seconds:
         job.run_after = Now() + timedelta(seconds=wait_seconds)
+    job.batch_key = batch_key(job)
     job.save(force_insert=True)
     if wait_seconds:
         job.refresh_from_db(fields=["run_after"])
     ledger.reserve(team_id=job.team_id, quote=quote, reference=str(job.id), at_most_centi=at_most_centi)
+    slots.join(job.team_id, job.kind, limits)
 
 
 def rewrite(job: Job, expansion: Expansion) -> bool:
@@ -89,24 +118,24 @@ def claim(
 ) -> list[Job]:
     """Take the next queued job this worker can serve, and those that may share its batch, under a lease.
 
-    `images_max` says how many images a batch of the first job's model and size may have; a first job larger than
-    that is still taken, alone.
+    Next is who the line says (`slots`), within what its team's plan allows at a time. `images_max` says how many images
+    a batch of the first job's model and size may have; a first job larger than that is still taken, alone.
     """
-    waiting = (
-        Job.objects.select_for_update(skip_locked=True, no_key=True)
-        .filter(status=Status.QUEUED, run_after__lte=Now(), kind__in=kinds, model__in=models)
-        .order_by("-priority", "created_at")
-    )
-    first = waiting.first()
-    if first is None:
-        return []
-    chosen, images, most = [first], first.count, images_max(first)
-    if images < most:
-        for mate in waiting.filter(**batch_key(first)).exclude(pk=first.pk)[:most]:
-            if images + mate.count <= most:
-                chosen.append(mate)
-                images += mate.count
-    Job.objects.filter(pk__in=[job.pk for job in chosen]).update(
+    for waits in (False, True):  # who finds only locked teams waits for one: an idle device must not overlook work
+        tried: list[int] = []
+        while slot := slots.lock_next(kinds, models, tried=tried, waits=waits):
+            if first := slots.take_head(slot, models):
+                most = images_max(first)
+                return _start(slots.take_mates(slot, first, min(most, first.batch_max or most)), worker)
+            tried.append(slot)
+            if len(tried) == TEAMS_TRIED_MAX:
+                break
+    return []
+
+
+def _start(batch: slots.Batch, worker: str) -> list[Job]:
+    order = {job.pk: place for place, job in enumerate(batch.jobs)}
+    Job.objects.filter(pk__in=order).update(
         status=Status.PROCESSING,
         attempts=F("attempts") + 1,
         fence=F("fence") + 1,
@@ -114,14 +143,20 @@ def claim(
         lease_until=_lease_end(),
         claimed_at=Now(),
     )
-    order = {job.pk: place for place, job in enumerate(chosen)}
+    slots.note_served(batch.slots)
     failpoint("claim.before_commit")
     return sorted(Job.objects.filter(pk__in=order), key=lambda job: order[job.pk])
 
 
-def batch_key(job: Job) -> dict[str, object]:
-    """What must be equal for two jobs to share one run of the model."""
-    return {name: getattr(job, name) for name in ("model", "width", "height", "num_inference_steps", "guidance_scale")}
+def batch_key(job: Job) -> str:
+    """What must be equal for two jobs to share one run of the model. Empty: it shares with nobody."""
+    if job.kind != Job.Kind.IMAGE:
+        return ""
+    guidance = f"g{job.guidance_scale:g}" if job.guidance_scale else "unguided"
+    options = [f"{name}={job.metadata[name]}" for name in RUN_OPTIONS if job.metadata.get(name)]
+    model = f"{job.model}@{job.model_revision}"
+    key = " ".join([model, f"{job.width}x{job.height}", f"{job.num_inference_steps}", guidance, *options])
+    return key if len(key) <= BATCH_KEY_CHARS_MAX else hashlib.sha256(key.encode()).hexdigest()
 
 
 def heartbeat(held: Sequence[tuple[UUID, int]]) -> set[UUID]:
@@ -162,24 +197,30 @@ def finish(job: Job, images: Sequence[Image], *, blocked: Sequence[dict[str, obj
     receipt = ledger.settle(team_id=job.team_id, reference=str(job.id), delivered=len(images))
     # Less than the quote where a pass paid.
     Job.objects.filter(id=job.id).update(charged_centi=receipt.charged_centi)
+    _tell_the_line(job)
     failpoint("finish.after_settle")
     return True
 
 
 @transaction.atomic
 def fail(job: Job, failure: Failure) -> bool:
-    """Queue a failed attempt again after a back-off, or end the job and give the credits back.
+    """Queue a failed attempt again, or end the job and give the credits back, as the kind of the failure says.
 
     Whether this worker still held the job.
     """
-    if failure.is_retryable and job.attempts < settings.JOB_ATTEMPTS_MAX:
-        return _queue_again(_held(job), run_after=Now() + _back_off(job.attempts))
+    if job.attempts < settings.JOB_ATTEMPTS_MAX:
+        if failure.kind == FailureKind.RETRYABLE:
+            return _queue_again(_held(job), job, run_after=Now() + _back_off(job.attempts))
+        if failure.kind == FailureKind.OUT_OF_MEMORY and job.batch_max is None:
+            half = max(1, (failure.images or job.count) // 2)
+            return _queue_again(_held(job), job, batch_max=half, **KEEPING_ITS_PLACE)
     return _end_badly(_held(job), job, failure)
 
 
+@transaction.atomic
 def release(job: Job) -> bool:
     """Hand a job back unfinished, because the worker stops: at once, and without counting the attempt."""
-    return _queue_again(_held(job), run_after=Now(), attempts=F("attempts") - 1)
+    return _queue_again(_held(job), job, attempts=F("attempts") - 1, **KEEPING_ITS_PLACE)
 
 
 @transaction.atomic
@@ -188,7 +229,7 @@ def recover(job: Job) -> bool:
     lost = Job.objects.filter(id=job.id, fence=job.fence, status=Status.PROCESSING, lease_until__lt=Now())
     failpoint("recover.before_commit")
     if job.attempts < settings.JOB_ATTEMPTS_MAX:
-        return _queue_again(lost, run_after=Now())
+        return _queue_again(lost, job, **KEEPING_ITS_PLACE)
     return _end_badly(lost, job, LOST_TOO_OFTEN)
 
 
@@ -200,6 +241,7 @@ def cancel(job: Job) -> bool:
     )
     if won:
         ledger.settle(team_id=job.team_id, reference=str(job.id), delivered=0)
+        _tell_the_line(job)
         failpoint("cancel.before_commit")
     return bool(won)
 
@@ -209,8 +251,12 @@ def _held(job: Job) -> QuerySet[Job]:
     return Job.objects.filter(id=job.id, status=Status.PROCESSING, fence=job.fence)
 
 
-def _queue_again(jobs: QuerySet[Job], **columns: object) -> bool:
-    return jobs.update(status=Status.QUEUED, fence=F("fence") + 1, lease_until=None, worker="", **columns) == 1
+def _queue_again(jobs: QuerySet[Job], job: Job, **columns: object) -> bool:
+    won = jobs.update(status=Status.QUEUED, fence=F("fence") + 1, lease_until=None, worker="", **columns)
+    if won:
+        slots.rejoin(job.team_id, job.kind)
+        _tell_the_line(job)
+    return bool(won)
 
 
 def _end_badly(jobs: QuerySet[Job], job: Job, failure: Failure) -> bool:
@@ -222,11 +268,22 @@ def _end_badly(jobs: QuerySet[Job], job: Job, failure: Failure) -> bool:
         processing_ms=_milliseconds_since_claim(),
         failure=failure.message[:FAILURE_CHARS_MAX],
         failure_code=failure.code,
+        is_quarantined=failure.kind != FailureKind.FINAL,
     )
     if won:
         ledger.settle(team_id=job.team_id, reference=str(job.id), delivered=0)
+        _tell_the_line(job)
         failpoint("fail.before_commit")
     return bool(won)
+
+
+def note_looked_at(job: Job) -> bool:
+    """Take a failed job off the list of those that need a look; no status moves. Whether it was on it."""
+    return bool(Job.objects.filter(id=job.id, is_quarantined=True).update(is_quarantined=False))
+
+
+def _tell_the_line(job: Job) -> None:
+    transaction.on_commit(lambda: moved_on.send_robust(sender=Job, team_id=job.team_id, kind=job.kind), robust=True)
 
 
 def _lease_end() -> object:

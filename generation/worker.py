@@ -21,16 +21,16 @@ from generation.leases import Leases
 from generation.models import Job, Node
 from generation.post import Delivery, Drawn, Poster, report_failure
 from generation.residency import Residency
-from generation.transitions import Failure
+from generation.transitions import Failure, FailureKind
 from generation.watchdog import Watchdog
 from tenkaigen import alarms
 from tenkaigen.failpoints import failpoint
 
 logger = structlog.get_logger(__name__)
 
-UNAVAILABLE = Failure("model_unavailable", "This model is not installed on the server.", False)
-HUNG = Failure("device_hung", "The device stopped answering while it drew.", True)
-LOST = Failure("device_lost", "The device failed while it drew.", True)
+UNAVAILABLE = Failure("model_unavailable", "This model is not installed on the server.")
+HUNG = Failure("device_hung", "The device stopped answering while it drew.", FailureKind.RETRYABLE)
+LOST = Failure("device_lost", "The device failed while it drew.", FailureKind.RETRYABLE)
 STOP_SECONDS = 20.0
 HANG_POST_SECONDS = 5.0
 

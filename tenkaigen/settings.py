@@ -108,6 +108,14 @@ DATABASES["default"].setdefault("OPTIONS", {})["options"] = " ".join(
         "statement_timeout": env.str("DB_STATEMENT_TIMEOUT", "30s"),
     }.items()
 )
+# A server that is gone without a word is noticed in a minute, not in the two hours of the kernel's default.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 10,  # seconds, as the next two
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+} | DATABASES["default"]["OPTIONS"]
 
 # --- Redis and Celery -----------------------------------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL")
@@ -123,7 +131,7 @@ CACHES = {
         "BACKEND": "tenkaigen.cache.ForgivingRedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "cache",
-        "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+        "OPTIONS": REDIS_OPTIONS | {"socket_timeout": 1, "socket_connect_timeout": 1},
     }
 }
 CACHES["sessions"] = CACHES["default"] | {"BACKEND": "tenkaigen.cache.SessionCache", "KEY_PREFIX": "sessions"}
@@ -240,10 +248,15 @@ LOW_CREDIT_CENTI = (5_000, 1_000)  # a team is told when it falls below each of 
 EXPIRY_NOTICE_DAYS = 3
 ACTIVITY_DAYS = env.int("ACTIVITY_DAYS", 365)  # the activity log of a team is kept so long
 IMAGE_LIFETIME_DAYS = env.int("IMAGE_LIFETIME_DAYS", 90)
-JOBS_PER_TEAM_MAX = env.int("JOBS_PER_TEAM_MAX", 20)  # unfinished jobs of one team
 API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", 120)  # of one team
 API_BODY_BYTES_MAX = 262_144
-QUEUE_LENGTH_MAX = env.int("QUEUE_LENGTH_MAX", 100_000)  # queued jobs of everybody
+QUEUE_LENGTH_MAX = env.int("QUEUE_LENGTH_MAX", 100_000)  # queued jobs of everybody; of one team: its plan says
+QUEUE_AGEING_SECONDS = env.float("QUEUE_AGEING_SECONDS", 6)  # so long a wait is worth one point of plan priority
+QUEUE_TURN_SECONDS = env.float("QUEUE_TURN_SECONDS", 60)  # whoever was not served for so long is first of its equals
+TRAININGS_PER_TEAM_MAX = env.int("TRAININGS_PER_TEAM_MAX", 1)  # of each kind at a time; of images: the plan says
+JOB_QUEUES = {"image": "gpu", "creation": "train", "refinement": "train"}  # whose bell rings for which kind of job
+NO_WORKER_SECONDS = env.float("NO_WORKER_SECONDS", 60)  # a restart is no reason for an alarm
+NO_WORKER_ALARM_SECONDS = env.int("NO_WORKER_ALARM_SECONDS", 900)  # between two alarms about one model
 JOB_ATTEMPTS_MAX = env.int("JOB_ATTEMPTS_MAX", 3)
 JOB_SECONDS_MAX = env.int("JOB_SECONDS_MAX", 900)  # a job that has run longer has hung
 LEASE_SECONDS = env.float("LEASE_SECONDS", 45)
@@ -251,7 +264,6 @@ HEARTBEAT_SECONDS = env.float("HEARTBEAT_SECONDS", 10)
 STALL_SECONDS = env.float("STALL_SECONDS", 300)  # a device that shows no progress for so long loses its lease
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", 10)
 IDLE_POLL_SECONDS = env.float("IDLE_POLL_SECONDS", 3)  # a GPU worker that hears no bell looks by itself
-RING_AGAIN_SECONDS = env.float("RING_AGAIN_SECONDS", 10)
 RETRY_BASE_SECONDS = env.float("RETRY_BASE_SECONDS", 5)
 RETRY_SECONDS_MAX = env.float("RETRY_SECONDS_MAX", 300)
 DRAIN_SECONDS_MAX = 60  # one bell's work; the rest is rung for again

@@ -27,7 +27,7 @@ def catalogue(db: None) -> None:
 def bell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every ring of the bell, instead of a message to the broker."""
     rings: list[str] = []
-    monkeypatch.setattr(tasks, "ring_now", lambda: rings.append("ring"))
+    monkeypatch.setattr(tasks, "ring_now", lambda kind="image": rings.append("ring"))
     return rings
 
 

@@ -1,5 +1,6 @@
 """Plain functions that make what a test needs. Every default is the dullest valid value."""
 
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -9,9 +10,9 @@ from django.db import transaction
 from accounts import services as account_services
 from accounts.models import Membership, Team, User
 from credits import ledger
-from credits.models import Grant
+from credits.models import Grant, Plan, Subscription
 from generation import services
-from generation.models import Job
+from generation.models import Job, TeamSlot
 from generation.params import Params, make
 
 _numbers = count(1)
@@ -57,3 +58,19 @@ def make_job(user: User, *, request_key: str = "", **fields: Any) -> Job:
     return services.submit_job(
         team=team_of(user), user=user, params=make_params(**fields), request_key=request_key or uuid4().hex
     )
+
+
+def put_first(job: Job) -> None:
+    """Make a queued job the next one that is claimed, whatever its plan allows."""
+    long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+    Job.objects.filter(pk=job.pk).update(run_after=long_ago)
+    TeamSlot.objects.filter(team_id=job.team_id, kind=job.kind).update(due_at=long_ago, jobs_max=100)
+
+
+def allow(user: User, jobs: int, *, queue_priority: int = 0, queue_cap: int = 1000) -> None:
+    """Put a person's team on a plan of its own that runs so many jobs at a time."""
+    plan = Plan.objects.create(
+        slug=f"plan-{next(_numbers)}", name="Test", concurrent_jobs=jobs, queue_priority=queue_priority,
+        queue_cap=queue_cap, requests_per_hour=10_000, seconds_between=0,
+    )  # fmt: skip
+    Subscription.objects.create(team=team_of(user), plan=plan)

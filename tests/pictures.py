@@ -5,6 +5,7 @@ import hashlib
 
 from generation import storage, transitions
 from generation.models import Image, Job
+from tests.factories import put_first
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -13,7 +14,7 @@ PIXEL = base64.b64decode(
 
 def deliver(job: Job) -> list[Image]:
     """Complete a queued job as a worker does; every file of every picture is a PNG of one pixel."""
-    Job.objects.filter(pk=job.pk).update(priority=99)
+    put_first(job)
     (claimed,) = transitions.claim(worker="test", models=[job.model], images_max=lambda job: 1)
     assert claimed == job
     images = []

@@ -8,6 +8,8 @@ from generation.models.counts import DayCount, ExpansionUse
 from generation.models.images import Image
 from generation.models.jobs import Job
 from generation.models.nodes import BatchProfile, Node
+from generation.models.providers import Provider, ProviderDelivery, RemoteRequest
+from generation.models.slots import TeamSlot
 
 __all__ = [
     "BatchProfile",
@@ -21,3 +23,4 @@ __all__ = [
     "Product",
     "Style",
 ]
+    "TeamSlot",

@@ -52,8 +52,11 @@ class Job(models.Model):
     quote = models.JSONField()
     charged_centi = models.BigIntegerField(default=0)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
-    priority = models.SmallIntegerField(default=0)
-    run_after = models.DateTimeField(db_default=Now())
+    run_after = models.DateTimeField(db_default=Now(), help_text="The order among the jobs of one team.")
+    batch_key = models.CharField(max_length=200, blank=True, help_text="Equal keys may share a run; empty: alone.")
+    batch_max = models.PositiveSmallIntegerField(
+        null=True, help_text="Images that may share its run: it ran out of memory with more."
+    )
     attempts = models.PositiveSmallIntegerField(default=0)
     fence = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
@@ -61,6 +64,7 @@ class Job(models.Model):
     failure = models.CharField(max_length=300, blank=True, help_text="What happened, in words for the person.")
     failure_code = models.CharField(max_length=40, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
+    is_quarantined = models.BooleanField("needs a look", default=False, help_text="It failed and nobody knows why.")
 
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     claimed_at = models.DateTimeField(null=True)
@@ -88,14 +92,27 @@ class Job(models.Model):
                 condition=Q(charged_centi=0) | Q(status="completed", charged_centi__gt=0),
             ),
             models.CheckConstraint(condition=Q(count__gte=1, count__lte=COUNT_MAX), name="job_asks_for_some_images"),
+            models.CheckConstraint(
+                name="job_quarantined_only_when_failed", condition=Q(is_quarantined=False) | Q(status="failed")
+            ),
             models.CheckConstraint(condition=Q(fence__gte=F("attempts")), name="job_fence_rises_with_every_attempt"),
         ]
         indexes = [
-            models.Index(fields=["-priority", "created_at"], condition=Q(status="queued"), name="job_queue"),
+            # What a team has waiting, in its order: for a model, for a batch, and for any.
+            models.Index(fields=["team", "model", "run_after"], condition=Q(status="queued"), name="job_queue"),
+            models.Index(fields=["team", "batch_key", "run_after"], condition=Q(status="queued"), name="job_mates"),
+            models.Index(
+                fields=["team", "kind", "run_after"],
+                include=["count"],
+                condition=Q(status="queued"),
+                name="job_line",
+            ),
+            models.Index(fields=["team", "kind"], condition=Q(status="processing"), name="job_running"),
             models.Index(fields=["lease_until"], condition=Q(status="processing"), name="job_leases"),
             models.Index(fields=["team", "-created_at", "-id"], name="job_list"),
             models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="job_finished"),
             models.Index(
+            models.Index(fields=["-finished_at"], condition=Q(is_quarantined=True), name="job_quarantine"),
                 fields=["team"], condition=Q(status__in=["queued", "processing"]), name="job_unfinished_per_team"
             ),
         ]

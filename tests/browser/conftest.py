@@ -26,7 +26,7 @@ WAIT_MS = 15_000
 def site(transactional_db: None, live_server, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of the server, with a catalogue; its bell rings nowhere unless `device` listens."""
     seed.seed()
-    monkeypatch.setattr(tasks, "ring_now", lambda: None)
+    monkeypatch.setattr(tasks, "ring_now", lambda kind="image": None)
     return live_server.url
 
 
@@ -35,7 +35,7 @@ def device(site: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
     """A worker that draws what is queued, with this engine, in a thread of its own."""
     engine, bell, is_over = FakeEngine(), threading.Event(), threading.Event()
     engine.step_seconds = 0.05
-    monkeypatch.setattr(tasks, "ring_now", bell.set)
+    monkeypatch.setattr(tasks, "ring_now", lambda kind="image": bell.set())
     worker = Worker(engine, models=["starter"])
     worker.start()
 

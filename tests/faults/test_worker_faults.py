@@ -110,7 +110,7 @@ def test_a_submit_without_redis_is_accepted_and_done_all_the_same(start, user, i
 
     broken = tasks.drain.app.connection_for_write(DEAD_REDIS)
 
-    def ring_into_the_void():
+    def ring_into_the_void(kind="image"):
         tasks.drain.apply_async(connection=broken, retry=False)
 
     with pytest.MonkeyPatch.context() as patch:

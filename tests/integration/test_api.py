@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from credits.models import Hold
+from credits.models import Hold, Plan
 from credits.queries import balance_of
 from generation import events, transitions
 from generation.models import Job
@@ -65,8 +65,8 @@ def test_too_few_credits(program):
     assert answer.json()["message"] == "This costs 6 credits; you have 5."
 
 
-def test_too_many_jobs(program, settings):
-    settings.JOBS_PER_TEAM_MAX = 1
+def test_too_many_jobs(program):
+    Plan.objects.update(queue_cap=1)
     assert program.post("generate", ASK).status_code == 202
     answer = program.post("generate", ASK)
     assert (answer.status_code, answer.json()["code"], answer["Retry-After"]) == (429, "too_many_jobs", "30")
@@ -129,7 +129,7 @@ def test_progress_comes_from_redis(program):
     assert answer.json()["progress"] == {
         "phase": "drawing", "steps_done": 1, "steps_total": 2, "position": 0, "seconds_left": None, "reason": "",
     }  # fmt: skip
-    transitions.fail(claimed, transitions.Failure("engine", "It broke.", is_retryable=False))
+    transitions.fail(claimed, transitions.Failure("engine", "It broke."))
     answer = program.get(f"generate/{job.id}")
     assert "Retry-After" not in answer
     assert answer.json()["failure"] == {"code": "engine", "message": "It broke."}

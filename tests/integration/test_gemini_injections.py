@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from credits.audit import find_drift
+from credits.models import Plan
 from credits.queries import balance_of
 from generation import expansion, services, tasks
 from generation.models import Job
@@ -40,7 +41,7 @@ def messages(monkeypatch) -> None:
 
 def test_whatever_is_asked_and_answered_the_request_stays_what_it_was(gemini, messages, settings):
     settings.GEMINI_TOKENS_PER_TEAM_DAY = 10_000_000
-    settings.JOBS_PER_TEAM_MAX = 1000
+    Plan.objects.update(queue_cap=1000)
     user = make_user(credits=2000)
     for text in INJECTIONS:
         job = make_job(user, prompt=text, count=2)

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from credits.audit import find_drift
-from generation import events, expansion, queries, services, tasks, transitions
+from generation import events, expansion, services, tasks, transitions, waits
 from generation.models import Job
 from tests import fake_gemini as fake
 from tests.factories import make_job, make_params, make_user, team_of
@@ -45,7 +45,7 @@ def test_submitting_asks_nobody_and_waits_for_words(gemini, bell, messages, djan
     assert timedelta(seconds=7) < job.run_after - timezone.now() < timedelta(seconds=10)
     assert claimed() == []
     events.worker_is_here("w", state="idle", models=["starter"])
-    assert queries.wait_of(job).reason == "Your prompt is being written."
+    assert waits.wait_of(job).reason == "Your prompt is being written."
 
 
 def test_the_words_arrive_and_the_job_may_run(gemini, bell, messages, django_capture_on_commit_callbacks):
@@ -57,7 +57,7 @@ def test_the_words_arrive_and_the_job_may_run(gemini, bell, messages, django_cap
     after = Job.objects.filter(id=job.id).values().get()
     assert bell == ["ring"]
     events.worker_is_here("w", state="idle", models=["starter"])
-    assert queries.wait_of(Job.objects.get(id=job.id)).reason == "You are next."
+    assert waits.wait_of(Job.objects.get(id=job.id)).reason == "You are next."
     assert after["expanded_prompt"] == "a fox in the mist, neon, cyberpunk, glowing lights at night"
     assert (after["style"], after["expander"]) == ("neon", "gemini")
     changed = {name for name in before if before[name] != after[name]}

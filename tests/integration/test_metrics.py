@@ -43,7 +43,7 @@ def scrape(token) -> dict[tuple[str, tuple[str, ...]], float]:
 
 def fail(job: Job, code: str = "engine") -> None:
     (mine,) = transitions.claim(worker="w", models=[job.model], images_max=lambda job: 1)
-    assert transitions.fail(mine, transitions.Failure(code, "It failed.", False))
+    assert transitions.fail(mine, transitions.Failure(code, "It failed."))
 
 
 def test_strangers_members_and_wrong_tokens_find_nothing(token, settings):

@@ -24,7 +24,7 @@ def claim(job: Job) -> Job:
 
 
 def fail(job: Job) -> None:
-    transitions.fail(claim(job), Failure("engine", "The picture could not be made.", False))
+    transitions.fail(claim(job), Failure("engine", "The picture could not be made."))
     job.refresh_from_db()
 
 

@@ -48,7 +48,7 @@ def test_the_numbers_of_a_day():
         ended(user, processing_ms=seconds * 1000, device_ms=seconds * 500, stored_bytes=GB)
     make_job(user)
     (mine,) = transitions.claim(worker="w", models=["starter"], images_max=lambda job: 1)
-    transitions.fail(mine, transitions.Failure("engine", "It failed.", False))
+    transitions.fail(mine, transitions.Failure("engine", "It failed."))
     services.cancel_job(make_job(user))
     line = by_name(report.make(report.last_days(7)).days)[today()]
     assert (line.completed, line.failed, line.canceled, line.jobs, line.images) == (4, 1, 1, 6, 8)

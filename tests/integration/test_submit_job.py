@@ -3,7 +3,7 @@ from django.db import transaction
 
 from credits.audit import find_drift
 from credits.errors import InsufficientCredits
-from credits.models import Hold
+from credits.models import Hold, Plan
 from credits.queries import balance_of
 from generation import services
 from generation.errors import InvalidParams, JobIsOver, PromptRefused, RequestKeyReused, TooManyJobs
@@ -80,8 +80,8 @@ def test_styles_that_are_not_offered_are_refused():
             submit(user, style=slug)
 
 
-def test_unfinished_jobs_are_bounded(settings):
-    settings.JOBS_PER_TEAM_MAX = 2
+def test_unfinished_jobs_are_bounded_by_the_plan():
+    Plan.objects.update(queue_cap=2)
     user = make_user(credits=100)
     submit(user, "1"), submit(user, "2")
     with pytest.raises(TooManyJobs):

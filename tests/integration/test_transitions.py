@@ -8,12 +8,12 @@ from credits.audit import find_drift
 from credits.queries import balance_of
 from generation import sweeper, transitions
 from generation.models import Image, Job
-from generation.transitions import Failure
-from tests.factories import make_job, make_user, team_of
+from generation.transitions import Failure, FailureKind
+from tests.factories import allow, make_job, make_user, team_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
-HICCUP = Failure("hiccup", "Something went wrong.", True)
-FINAL = Failure("final", "It cannot be done.", False)
+HICCUP = Failure("hiccup", "Something went wrong.", FailureKind.RETRYABLE)
+FINAL = Failure("final", "It cannot be done.")
 
 
 def claim(images_max=4, worker="w1") -> list[Job]:
@@ -34,6 +34,7 @@ def lose_lease(job: Job) -> None:
 
 def test_a_claim_takes_the_oldest_and_leases_it():
     user = make_user(credits=100)
+    allow(user, 2)
     first, second = make_job(user), make_job(user)
     (job,) = claim(images_max=1)
     assert job.id == first.id
@@ -45,6 +46,7 @@ def test_a_claim_takes_the_oldest_and_leases_it():
 
 def test_a_batch_holds_only_jobs_of_one_shape_and_what_fits():
     user = make_user(credits=100)
+    allow(user, 5)
     first = make_job(user, count=2)
     make_job(user, size="512x512")
     make_job(user, num_inference_steps=3)
@@ -56,14 +58,6 @@ def test_a_batch_holds_only_jobs_of_one_shape_and_what_fits():
 def test_only_models_this_worker_serves_are_claimed():
     make_job(make_user(credits=100))
     assert transitions.claim(worker="w", models=["sd15"], images_max=lambda job: 4) == []
-
-
-def test_priority_goes_first():
-    user = make_user(credits=100)
-    make_job(user)
-    urgent = make_job(user)
-    Job.objects.filter(id=urgent.id).update(priority=10)
-    assert claim(images_max=1)[0].id == urgent.id
 
 
 def test_finish_charges_for_what_is_delivered():

@@ -10,6 +10,6 @@ class Command(BaseCommand):
 
     def handle(self, **options: object) -> None:
         swept = sweeper.sweep()
-        if swept.is_work_left:
-            tasks.ring_now()
+        for kind in swept.kinds_waiting:
+            tasks.ring_now(kind)
         self.stdout.write(f"recovered: {swept.recovered} holds released: {swept.holds_released}")
