@@ -57,6 +57,7 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_m
     job.request_key, job.quote = request_key, quote.as_dict()
     try:
         with transaction.atomic():
+            limits = plans.limits_of(team.pk)
             transitions.submit(
                 job,
                 quote,
