@@ -58,12 +58,13 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_m
     try:
         with transaction.atomic():
             limits = plans.limits_of(team.pk)
+            job.plan = limits.plan
             transitions.submit(
                 job,
                 quote,
+                limits,
                 wait_seconds=settings.EXPANSION_WAIT_SECONDS if may_improve else 0,
                 at_most_centi=at_most_centi,
-                limits,
             )
             # Reserving locked the wallet, so no other submit of this team is counting right now.
             _refuse_crowds(team, limits)
@@ -239,8 +240,6 @@ def _refuse_crowds(team: Team, limits: plans.Limits) -> None:
         raise QueueFull("The queue is full. Try again in a minute.")
 
 
-def _new_job(team: Team, user: User, params: Params, words: Expansion) -> Job:
-    return Job(
 def _queue_length() -> int:
     """How many jobs wait, to within what a few seconds bring: counting a long queue takes longer than a submit may."""
     known: int | None = cache.get(QUEUE_LENGTH_KEY)
@@ -251,6 +250,8 @@ def _queue_length() -> int:
     return length
 
 
+def _new_job(team: Team, user: User, params: Params, words: Expansion) -> Job:
+    return Job(
         id=uuid4(),
         team=team,
         user=user,

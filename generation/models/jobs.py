@@ -49,6 +49,7 @@ class Job(models.Model):
     num_inference_steps = models.PositiveSmallIntegerField()
     guidance_scale = models.FloatField()
 
+    plan = models.CharField(max_length=40, blank=True, default="", help_text="The team's plan when it was submitted.")
     quote = models.JSONField()
     charged_centi = models.BigIntegerField(default=0)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
@@ -63,8 +64,8 @@ class Job(models.Model):
     worker = models.CharField(max_length=120, blank=True)
     failure = models.CharField(max_length=300, blank=True, help_text="What happened, in words for the person.")
     failure_code = models.CharField(max_length=40, blank=True)
-    metadata = models.JSONField(default=dict, blank=True)
     is_quarantined = models.BooleanField("needs a look", default=False, help_text="It failed and nobody knows why.")
+    metadata = models.JSONField(default=dict, blank=True)
 
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     claimed_at = models.DateTimeField(null=True)
@@ -91,10 +92,10 @@ class Job(models.Model):
                 name="job_charges_only_when_completed",
                 condition=Q(charged_centi=0) | Q(status="completed", charged_centi__gt=0),
             ),
-            models.CheckConstraint(condition=Q(count__gte=1, count__lte=COUNT_MAX), name="job_asks_for_some_images"),
             models.CheckConstraint(
                 name="job_quarantined_only_when_failed", condition=Q(is_quarantined=False) | Q(status="failed")
             ),
+            models.CheckConstraint(condition=Q(count__gte=1, count__lte=COUNT_MAX), name="job_asks_for_some_images"),
             models.CheckConstraint(condition=Q(fence__gte=F("attempts")), name="job_fence_rises_with_every_attempt"),
         ]
         indexes = [
@@ -111,8 +112,8 @@ class Job(models.Model):
             models.Index(fields=["lease_until"], condition=Q(status="processing"), name="job_leases"),
             models.Index(fields=["team", "-created_at", "-id"], name="job_list"),
             models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="job_finished"),
-            models.Index(
             models.Index(fields=["-finished_at"], condition=Q(is_quarantined=True), name="job_quarantine"),
+            models.Index(
                 fields=["team"], condition=Q(status__in=["queued", "processing"]), name="job_unfinished_per_team"
             ),
         ]
