@@ -8,7 +8,6 @@ from generation.models.counts import DayCount, ExpansionUse
 from generation.models.images import Image
 from generation.models.jobs import Job
 from generation.models.nodes import BatchProfile, Node
-from generation.models.providers import Provider, ProviderDelivery, RemoteRequest
 from generation.models.slots import TeamSlot
 
 __all__ = [
@@ -22,5 +21,5 @@ __all__ = [
     "Node",
     "Product",
     "Style",
-]
     "TeamSlot",
+]
