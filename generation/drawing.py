@@ -22,7 +22,7 @@ from generation.leases import Leases
 from generation.models import Job
 from generation.post import Drawn
 from generation.residency import Residency
-from generation.transitions import Failure
+from generation.transitions import Failure, FailureKind
 from generation.watchdog import Watchdog
 from tenkaigen.failpoints import failpoint
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-OUT_OF_MEMORY = Failure("out_of_memory", "The picture does not fit on this device.", True)
-CRASHED = Failure("engine", "The picture could not be made.", True)
-NO_PICTURE = Failure("no_picture", "The model made no picture this time.", True)
+OUT_OF_MEMORY = Failure("out_of_memory", "The picture does not fit on this device.", FailureKind.OUT_OF_MEMORY)
+CRASHED = Failure("engine", "The picture could not be made.", FailureKind.RETRYABLE)
+NO_PICTURE = Failure("no_picture", "The model made no picture this time.", FailureKind.RETRYABLE)
 
 
 @dataclass(frozen=True, slots=True)
