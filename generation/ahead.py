@@ -19,6 +19,7 @@ class Ahead:
         self._claim, self._prepare = claim, prepare
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
         self._future: Future[list[Job]] | None = None
+        self._is_stopped = False
 
     def ask(self) -> None:
         """Begin to look for the next batch. Repeated calls change nothing until it is taken."""
@@ -31,8 +32,11 @@ class Ahead:
         return future.result() if future else []
 
     def stop(self) -> None:
-        self._pool.submit(connection.close)
-        self._pool.shutdown(wait=False)
+        """Look no more. A repeated call changes nothing."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._pool.submit(connection.close)
+            self._pool.shutdown(wait=False)
 
     def _look(self) -> list[Job]:
         try:

@@ -77,10 +77,11 @@ class Caps:
         self._lock = threading.Lock()
 
     def of(self, job: Job) -> int:
-        """The cap for a job's model and size: measured, else the catalogue's."""
+        """The cap for a job's model and size: measured, else the catalogue's; less for a job that did not fit once."""
         spec = catalog.get(job.model)
         known = self._known.get((job.model, spec.drawn_size(job.width, job.height)))
-        return spec.batch_cap(job.width, job.height) if known is None else known
+        cap = spec.batch_cap(job.width, job.height) if known is None else known
+        return min(cap, job.batch_max or cap)
 
     def lower(self, job: Job, cap: int) -> None:
         """Remember that a run larger than `cap` did not fit, here and for the next start."""

@@ -6,7 +6,7 @@ What happens to one member, a cancel, a broken picture, a crash, costs the other
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -105,7 +105,7 @@ class Drawing:
             is_smaller = len(run) > 1
             is_roomier = self._device.residency.evict_others(run[0].job.model)
             if not is_smaller and not is_roomier:
-                return [OUT_OF_MEMORY]
+                return [replace(OUT_OF_MEMORY, images=len(run))]
             parts = halves(run)
             if is_smaller:
                 self._device.caps.lower(run[0].job, len(parts[0]))
@@ -122,7 +122,7 @@ class Drawing:
             try:
                 outcomes += self._once(part)
             except OutOfMemory:
-                outcomes += [OUT_OF_MEMORY] * len(part)
+                outcomes += [replace(OUT_OF_MEMORY, images=len(part))] * len(part)
             except (Canceled, ModelUnavailable, DeviceLost):
                 raise
             except Exception:

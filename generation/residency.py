@@ -7,14 +7,12 @@ and the batch that is being drawn.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from django.conf import settings
-from django.db.models.functions import Now
 
 from generation.engine import Engine, LoadedModel, OutOfMemory, catalog
-from generation.models import Job
 
 logger = structlog.get_logger(__name__)
 MEMORY_SHARE = 0.9  # of a device; the rest is for what the driver and the fragments take
@@ -83,22 +81,12 @@ class Residency:
             self._evict(name)
         return bool(others)
 
-    def choices(self) -> Iterator[list[str]]:
-        """The models to look for jobs of, the better choice first.
-
-        One statement where a model is absent; none where the device holds all that it serves.
-        """
+    def choices(self) -> list[list[str]]:
+        """The models to look for jobs of, the better choice first; one choice where the device holds all it serves."""
         held = [model for model in self._models if self._engine.is_loaded(model)]
         absent = [model for model in self._models if model not in held]
-        if not absent:
-            yield self._models
-            return
-        wanted = self._waited_for(absent)
-        if not held or (wanted and self._has_had_its_turn()):
-            yield from ([model] for model in wanted)
-        yield held
-        if wanted:
-            yield from ([model] for model in wanted)
+        choices = [absent, held] if self._has_had_its_turn() else [held, absent]
+        return [models for models in choices if models]
 
     def note_drawn(self, jobs: int) -> None:
         with self._lock:
@@ -108,14 +96,6 @@ class Residency:
         with self._lock:
             held_for = time.monotonic() - self._held_since
             return self._drained >= settings.RESIDENT_JOBS_MAX or held_for >= settings.RESIDENT_SECONDS_MAX
-
-    def _waited_for(self, models: list[str]) -> list[str]:
-        """Those of some models that jobs wait for, the most urgent first."""
-        waiting = Job.objects.filter(
-            status=Job.Status.QUEUED, kind=Job.Kind.IMAGE, run_after__lte=Now(), model__in=models
-        )
-        urgent = waiting.order_by("-priority", "created_at").values_list("model", flat=True)
-        return list(urgent[:1])
 
     def _fits(self, model: str) -> bool:
         return self._held_bytes() + catalog.get(model).memory_bytes <= self._budget
