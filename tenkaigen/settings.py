@@ -34,7 +34,10 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 ADMIN_PATH = env.str("ADMIN_PATH", "admin/")
-SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # e-mail is unique by a constraint on its lower case, which is stricter
+SILENCED_SYSTEM_CHECKS = [
+    "auth.W004",  # e-mail is unique by a constraint on its lower case, which is stricter
+    "djstripe.W002",  # a foreign STRIPE_API_HOST: ours refuses to start with one
+]
 ADMINS = [("Operator", address) for address in env.list("ADMINS", default=[])]
 
 # --- Apps -----------------------------------------------------------------------------------------------------------
@@ -53,6 +56,7 @@ INSTALLED_APPS = [
     "allauth.account",
     "rest_framework",
     "drf_spectacular",
+    "djstripe",
     "tenkaigen",
     "accounts",
     "credits",
@@ -116,6 +120,9 @@ DATABASES["default"]["OPTIONS"] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds
 } | DATABASES["default"]["OPTIONS"]
+
+# The shipped ones take minutes on an empty database (docs/decisions/0008-dj-stripe-with-migrations-of-our-own.md).
+MIGRATION_MODULES = {"djstripe": "tenkaigen.djstripe.migrations"}
 
 # --- Redis and Celery -----------------------------------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL")
@@ -337,6 +344,19 @@ REMOTE_CALLS_MAX = env.int("REMOTE_CALLS_MAX", 8)  # at a time in one process
 REMOTE_RETRY_SECONDS = env.float("REMOTE_RETRY_SECONDS", 2)  # before a call is made again; doubles
 PROVIDER_WEBHOOKS_PER_MINUTE = env.int("PROVIDER_WEBHOOKS_PER_MINUTE", 600)  # of one address for one provider
 
+# --- Stripe: billing is off without a key, see docs/operations/billing.md --------------------------------------------
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
+STRIPE_LIVE_MODE = "_live_" in STRIPE_SECRET_KEY
+STRIPE_API_VERSION = "2026-05-27.dahlia"  # the shapes that `credits.billing.shapes` reads; the endpoint has it, too
+if env.str("STRIPE_API_HOST", ""):  # the fake Stripe of `BILLING=fake make run`; dj-stripe asks whether it is there
+    STRIPE_API_HOST = env.str("STRIPE_API_HOST")
+STRIPE_CALL_SECONDS_MAX = env.float("STRIPE_CALL_SECONDS_MAX", 8)  # below what a transaction may idle: see DATABASES
+# Where a form of ours may lead: browsers hold redirects against `form-action`, too.
+STRIPE_PAGES = [env.str("STRIPE_API_HOST", "")] if env.str("STRIPE_API_HOST", "") else []
+STRIPE_PAGES = STRIPE_PAGES or ["https://checkout.stripe.com", "https://billing.stripe.com"]
+DJSTRIPE_SUBSCRIBER_MODEL = "accounts.Team"
+DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+
 # --- Seeing it run: see docs/operations/monitoring.md -----------------------------------------------------------------
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")  # `Authorization: Bearer ...` for /metrics; empty: only staff may look
 PRICE_CURRENCY = env.str("PRICE_CURRENCY", "USD")
@@ -352,7 +372,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:", *IMAGE_ORIGINS],
         "font-src": [SELF],
         "connect-src": [SELF],
-        "form-action": [SELF],
+        "form-action": [SELF, *(STRIPE_PAGES if STRIPE_SECRET_KEY else [])],
         "manifest-src": [SELF],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],

@@ -1,0 +1,1 @@
+"""What of dj-stripe is our own: its migrations in one step (docs/decisions/0008)."""
