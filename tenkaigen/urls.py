@@ -4,6 +4,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
+from generation.views.nodes import nodes
 from generation.views.report import report
 from tenkaigen import views
 from tenkaigen.metrics import metrics
@@ -13,6 +14,7 @@ urlpatterns = [
     path("readyz", views.readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
     path(f"{settings.ADMIN_PATH}report/", admin.site.admin_view(report), name="admin_report"),
+    path(f"{settings.ADMIN_PATH}nodes/", admin.site.admin_view(nodes), name="admin_nodes"),
     path(settings.ADMIN_PATH, admin.site.urls),
     path("accounts/", include("allauth.account.urls")),
     path("", include("accounts.urls")),

@@ -56,6 +56,7 @@ ROUTES: dict[str, Row] = {
     "readyz": Row(PUBLIC, {}),
     "metrics": Row(HIDDEN, {}),
     "admin_report": Row(STAFF, {}),
+    "admin_nodes": Row(STAFF, {}),
     "accounts:account": Row(OWN, {}),
     "accounts:create_key": page(post="manage_keys"),
     "accounts:revoke_key": page(get="manage_keys", post="manage_keys"),
