@@ -31,6 +31,7 @@ WORDS = {
     "account.created": "signed up",
     "account.confirmed": "confirmed the e-mail address",
     "account.exported": "took along everything there is",
+    "billing.plan_set": "changed the plan to",
     "credits.adjusted": "adjusted the credits",
     "credits.granted": "added credits",
     "credits.frozen": "froze the credits",

@@ -64,6 +64,7 @@ class Grant(models.Model):
     revoked_centi = models.BigIntegerField(default=0)
     payment_ref = models.CharField(max_length=120, blank=True, help_text="The payment a refund of it would name.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    is_new = False  # True on the one that `ledger.grant` has just made, not on what a replay finds
 
     class Meta:
         constraints = [
