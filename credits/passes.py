@@ -3,25 +3,30 @@
 from datetime import timedelta
 from uuid import UUID
 
+import structlog
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from accounts import activity
 from accounts.models import Team
 from credits import ledger
 from credits.amounts import CENTI
 from credits.clock import now
-from credits.errors import PassNotReady, ReferenceTaken
+from credits.errors import NoSuchProduct, PassNotReady, ReferenceTaken
 from credits.models import Grant, Pass, PassProduct
 
+logger = structlog.get_logger(__name__)
 
+
+@transaction.atomic
 def issue(*, team: Team, product: PassProduct, reference: str, actor: str) -> Pass:
     """Give a team a pass that it may start when it likes. The same reference again gives nothing more.
 
     Raises:
         ReferenceTaken: the reference issued another pass.
     """
-    made, _ = Pass.objects.get_or_create(
+    made, is_new = Pass.objects.get_or_create(
         reference=reference,
         defaults={
             "team": team,
@@ -36,7 +41,22 @@ def issue(*, team: Team, product: PassProduct, reference: str, actor: str) -> Pa
     )
     if (made.team_id, made.product_id) != (team.pk, product.pk):
         raise ReferenceTaken(f"The reference {reference} stands for another pass.")
+    if is_new:
+        activity.record(team=team, actor=actor, verb="pass.issued", target=made.name, reference=reference)
+        logger.info("pass_issued", team=str(team.pk), product=product.slug, reference=reference, actor=actor)
     return made
+
+
+def product_called(slug: str) -> PassProduct:
+    """A product by its name in the price list of passes.
+
+    Raises:
+        NoSuchProduct: there is none, or it is not sold any more.
+    """
+    product = PassProduct.objects.filter(slug=slug, is_active=True).first()
+    if product is None:
+        raise NoSuchProduct(f"There is no pass called {slug!r}.")
+    return product
 
 
 @transaction.atomic
@@ -65,6 +85,7 @@ def activate(*, team: Team, pass_id: UUID, actor: str) -> Pass:
     if other := running_of(team):
         raise PassNotReady(f"Your {other.name} pass still runs. Start this one when it is used up or over.")
     found.save(update_fields=["grant"])
+    activity.record(team=team, actor=actor, verb="pass.activated", target=found.name)
     return found
 
 

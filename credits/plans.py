@@ -1,7 +1,9 @@
 """Plans: what a team may do, and the credits it gets every month."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
 import structlog
@@ -9,15 +11,19 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from accounts import activity
 from accounts.models import Team
 from credits import ledger
 from credits.clock import now
 from credits.errors import BilledElsewhere
+from credits.locks import lock_wallet
 from credits.models import Grant, Plan, Subscription
 from credits.periods import number_at, start_of
+from credits.signals import plan_changed
 from tenkaigen.errors import DomainError
 
 logger = structlog.get_logger(__name__)
+BATCH = 500  # subscriptions whose months are looked up in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +65,15 @@ def limits_of(team_id: UUID) -> Limits:
 
 def plan_of(team_id: UUID) -> Plan:
     """A team's plan: that of its subscription while it lasts, else the default one."""
-    running = Q(subscriptions__ends_at=None) | Q(subscriptions__ends_at__gt=Now())
-    plans = Plan.objects.filter(Q(running, subscriptions__team_id=team_id) | Q(is_default=True))
+    own = Subscription.objects.filter(_lasts(), team_id=team_id)
+    # Not a join: it would read every team's subscription to find out that one has none.
+    plans = Plan.objects.filter(Q(pk__in=own.values("plan")) | Q(is_default=True))
     return plans.order_by("is_default")[:1].get()
 
 
 def running() -> QuerySet[Subscription]:
     """Subscriptions that have begun and not ended."""
-    return Subscription.objects.filter(Q(ends_at=None) | Q(ends_at__gt=Now()), anchor_at__lte=Now())
+    return Subscription.objects.filter(_lasts(), anchor_at__lte=Now())
 
 
 def period_of(subscription: Subscription, moment: datetime) -> Period | None:
@@ -78,29 +85,48 @@ def period_of(subscription: Subscription, moment: datetime) -> Period | None:
 
 
 @transaction.atomic
-def subscribe(*, team: Team, plan: Plan, actor: str) -> Subscription:
+def subscribe(*, team: Team, plan: Plan, actor: str) -> Subscription | None:
     """Put a team on a plan from now on, by hand: its months begin anew, and the first is granted at once.
 
     The plan it is on already changes nothing. Credits it has stay until their end. The default plan ends the
-    subscription instead.
+    subscription instead; None where there is none to end.
 
     Raises:
         BilledElsewhere: a payment provider keeps this team's subscription.
+        Busy: the wallet's lock did not come in time.
     """
-    current = Subscription.objects.select_for_update().filter(team=team).first()
+    lock_wallet(team.pk)  # two at once would begin two first months
+    current = Subscription.objects.filter(team=team).select_related("plan").first()
     if current and current.external_ref:
         raise BilledElsewhere("This team pays by the payment provider; change its plan there.")
     moment = now()
-    if current and current.plan_id == plan.pk and period_of(current, moment):
+    is_running = current is not None and period_of(current, moment) is not None
+    if plan.is_default and not is_running:
         return current
+    if current and is_running and current.plan_id == plan.pk:
+        return current
+    subscription = current or Subscription(team=team)
     if plan.is_default:
-        Subscription.objects.filter(team=team).update(ends_at=Now(), updated_at=Now())
-        return current or Subscription(team=team, plan=plan)
-    made, _ = Subscription.objects.update_or_create(
-        team=team, defaults={"plan": plan, "anchor_at": moment, "ends_at": None, "updated_at": moment}
-    )
-    replenish(made, moment, actor=actor)
-    return made
+        subscription.ends_at = moment
+    else:
+        subscription.plan, subscription.anchor_at, subscription.ends_at = plan, moment, None
+        subscription.grants_monthly = True
+    subscription.updated_at = moment
+    subscription.save()
+    replenish(subscription, moment, actor=actor)
+    activity.record(team=team, actor=actor, verb="billing.plan_set", target=plan.name, plan=plan.slug)
+    plan_changed.send(sender=Subscription, team_id=team.pk)
+    logger.info("plan_set", team=str(team.pk), plan=plan.slug, actor=actor)
+    return subscription
+
+
+@transaction.atomic
+def change(plan: Plan, *, actor: str) -> Plan:
+    """Save what staff made of a plan. Its limits count at once, its credits from each team's next month on."""
+    plan.save()
+    plan_changed.send(sender=Plan, team_id=None)
+    logger.info("plan_changed", plan=plan.slug, actor=actor)
+    return plan
 
 
 def replenish(subscription: Subscription, moment: datetime, *, actor: str = "system") -> Grant | None:
@@ -112,8 +138,7 @@ def replenish(subscription: Subscription, moment: datetime, *, actor: str = "sys
     plan = subscription.plan
     if period is None or not plan.monthly_centi or not subscription.grants_monthly:
         return None
-    anchor = subscription.anchor_at.strftime("%Y%m%dT%H%M%S")
-    reference = f"sub:{subscription.pk}:{anchor}:{period.number}"
+    reference = _reference(subscription, period.number)
     # What was granted stays what it was: a plan whose credits staff change counts from the next month.
     if Grant.objects.filter(source=Grant.Source.PLAN, source_ref=reference).exists():
         return None
@@ -130,16 +155,45 @@ def replenish(subscription: Subscription, moment: datetime, *, actor: str = "sys
 
 
 def replenish_all() -> tuple[int, int]:
-    """Grant every team the month it is in. How many were granted now, and how many could not be."""
+    """Grant every team the month it is in. How many were granted now, and how many could not be.
+
+    Safe to run twice, also at once: a month has one reference, and is looked at again under the wallet's lock.
+    """
     granted = failed = 0
-    due = running().filter(grants_monthly=True, plan__monthly_centi__gt=0).select_related("plan").order_by("pk")
     moment = now()
-    for subscription in due.iterator(chunk_size=500):
-        try:
-            with transaction.atomic():
-                granted += replenish(subscription, moment) is not None
-        except DomainError as error:
-            # One busy wallet must not keep the others waiting; the next run finds it again.
-            logger.warning("replenish_later", team=str(subscription.team_id), code=error.code)
-            failed += 1
+    rows = running().filter(grants_monthly=True, plan__monthly_centi__gt=0).order_by("pk")
+    subscriptions = rows.iterator(chunk_size=BATCH)
+    while some := list(islice(subscriptions, BATCH)):
+        for subscription in _due(some, moment):
+            try:
+                granted += _replenish_locked(subscription, moment)
+            except DomainError as error:
+                # One busy wallet must not keep the others waiting; the next run finds it again.
+                logger.warning("replenish_later", team=str(subscription.team_id), code=error.code)
+                failed += 1
     return granted, failed
+
+
+def _due(subscriptions: Iterable[Subscription], moment: datetime) -> list[Subscription]:
+    """Those whose month was not granted yet, in one statement."""
+    months = [(row, period_of(row, moment)) for row in subscriptions]
+    wanted = {_reference(row, period.number): row for row, period in months if period}
+    granted = Grant.objects.filter(source=Grant.Source.PLAN, source_ref__in=list(wanted))
+    done = set(granted.values_list("source_ref", flat=True))
+    return [row for reference, row in wanted.items() if reference not in done]
+
+
+@transaction.atomic
+def _replenish_locked(subscription: Subscription, moment: datetime) -> bool:
+    lock_wallet(subscription.team_id)
+    # Read again: its plan may have been changed since the list was made.
+    fresh = Subscription.objects.select_related("plan").get(pk=subscription.pk)
+    return replenish(fresh, moment) is not None
+
+
+def _reference(subscription: Subscription, number: int) -> str:
+    return f"sub:{subscription.pk}:{subscription.anchor_at:%Y%m%dT%H%M%S.%f}:{number}"
+
+
+def _lasts() -> Q:
+    return Q(ends_at=None) | Q(ends_at__gt=Now())

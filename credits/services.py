@@ -2,23 +2,30 @@
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from accounts import activity
 from accounts.models import Team
 from credits import ledger, prices
-from credits.amounts import CENTI
-from credits.models import Grant
+from credits.amounts import CENTI, show
+from credits.audit import find_drift
+from credits.errors import ReferenceTaken
+from credits.models import Clawback, Grant, Wallet
+from tenkaigen import alarms
 from tenkaigen.errors import Busy
 
 logger = structlog.get_logger(__name__)
 EXPIRY_TEAMS_MAX = 1000  # a run
+AUDIT_SECONDS_MAX = 900  # a check; a page's statements get far less
+DRIFT_SHOWN_MAX = 20  # lines in the alarm; the command prints all
+TEXT_CHARS_MAX = 100  # of a reference or a reason that a person writes
 
 
 @transaction.atomic
-def welcome(team: Team, **kwargs: object) -> Grant | None:
-    """Give a new team the bonus of the price list, once."""
-    amount_centi = welcome_centi()
+def welcome(team: Team, *, is_first: bool = True, **kwargs: object) -> Grant | None:
+    """Give a person's first team the bonus of the price list, once. Whoever opens another one gets no other."""
+    amount_centi = welcome_centi() if is_first else 0
     if not amount_centi:
         return None
     return ledger.grant(
@@ -39,37 +46,42 @@ def welcome_centi() -> int:
 def adjust(*, team: Team, amount_centi: int, reference: str, actor: str, reason: str) -> None:
     """Give credits by hand, or with a negative amount take them away. The same reference again does nothing.
 
+    `reference` and `reason` have at most `TEXT_CHARS_MAX` characters.
+
     Raises:
         InvalidAmount: zero, or out of range.
         InsufficientCredits: the team has less to take.
         ReferenceTaken: the reference was used for another team or amount.
         Busy: the wallet's lock did not come in time.
     """
-    reference = f"staff:{reference}"
     if amount_centi < 0:
-        ledger.take(team_id=team.pk, amount_centi=-amount_centi, reference=reference, actor=actor, reason=reason)
+        has_moved = _take(team, -amount_centi, reference, actor, reason)
+    else:
+        has_moved = _give(team, amount_centi, reference, actor, reason)
+    if not has_moved:
         return
-    ledger.grant(
-        team_id=team.pk,
-        amount_centi=amount_centi,
-        source=Grant.Source.ADJUSTMENT,
-        source_ref=reference,
-        actor=actor,
-        reason=reason,
-    )
+    amount = show(amount_centi)
+    activity.record(team=team, actor=actor, verb="credits.adjusted", target=f"by {amount}", reference=reference)
+    logger.info("credits_adjusted", team=str(team.pk), amount=amount, reference=reference, actor=actor)
 
 
 @transaction.atomic
 def freeze(*, team: Team, reason: str, actor: str) -> None:
-    """Let a team spend nothing more until `unfreeze`; it is shown the reason."""
+    """Let a team spend nothing more until `unfreeze`; it is shown the reason. The same reason again does nothing."""
+    if Wallet.objects.filter(team=team, frozen_reason=reason).exists():
+        return
     ledger.freeze(team_id=team.pk, reason=reason)
+    activity.record(team=team, actor=actor, verb="credits.frozen", reason=reason)
     logger.warning("wallet_frozen", team=str(team.pk), actor=actor, reason=reason)
 
 
 @transaction.atomic
 def unfreeze(*, team: Team, actor: str) -> None:
-    """Let a team spend again."""
+    """Let a team spend again. Again does nothing."""
+    if not Wallet.objects.filter(team=team).exclude(frozen_reason="").exists():
+        return
     ledger.unfreeze(team_id=team.pk)
+    activity.record(team=team, actor=actor, verb="credits.unfrozen")
     logger.warning("wallet_unfrozen", team=str(team.pk), actor=actor)
 
 
@@ -85,3 +97,40 @@ def expire_all() -> int:
         except Busy:
             logger.info("expire_later", team=str(team_id))
     return written_off
+
+
+def audit() -> list[str]:
+    """Prove the whole ledger from its entries, and alarm about what does not agree. Reads only."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{AUDIT_SECONDS_MAX}s"])
+        drift = find_drift()
+    if drift:
+        alarms.ring("ledger_drift", lines=len(drift), first=drift[:DRIFT_SHOWN_MAX])
+    return drift
+
+
+def _give(team: Team, amount_centi: int, reference: str, actor: str, reason: str) -> bool:
+    given = ledger.grant(
+        team_id=team.pk,
+        amount_centi=amount_centi,
+        source=Grant.Source.ADJUSTMENT,
+        source_ref=_name(reference),
+        actor=actor,
+        reason=reason,
+    )
+    if Clawback.objects.filter(reference=f"{_name(reference)}#1").exists():
+        raise ReferenceTaken(f"The reference {reference} took credits away.")
+    return given.is_new
+
+
+def _take(team: Team, amount_centi: int, reference: str, actor: str, reason: str) -> bool:
+    taken = ledger.take(
+        team_id=team.pk, amount_centi=amount_centi, reference=_name(reference), actor=actor, reason=reason
+    )
+    if Grant.objects.filter(source=Grant.Source.ADJUSTMENT, source_ref=_name(reference)).exists():
+        raise ReferenceTaken(f"The reference {reference} gave credits.")
+    return taken > 0
+
+
+def _name(reference: str) -> str:
+    return f"staff:{reference}"

@@ -1,7 +1,9 @@
 """How credits are taken back, and given back when that was wrong."""
 
+import re
 from uuid import UUID
 
+from django.db.models import Sum
 from django.db.models.functions import Now
 
 from credits.amounts import show
@@ -80,11 +82,14 @@ def take(*, team_id: UUID, amount_centi: int, reference: str, actor: str, reason
     Raises:
         InvalidAmount: not a whole number of hundredths from 1 to `AMOUNT_CENTI_MAX`.
         InsufficientCredits: the wallet has less available.
+        ReferenceTaken: the reference took another amount, or from another team.
         Busy: the wallet's lock did not come in time.
     """
     check_amount(amount_centi)
     wallet = lock_wallet(team_id)
-    if Clawback.objects.filter(reference=_place(reference, 1)).exists():
+    if taken := _taken(reference):
+        if taken != {(wallet.pk, amount_centi)}:
+            raise ReferenceTaken(f"The reference {reference} took something else.")
         return 0
     takes = burn(spendable(wallet), amount_centi)
     covered = sum(amount for _, amount in takes)
@@ -96,6 +101,12 @@ def take(*, team_id: UUID, amount_centi: int, reference: str, actor: str, reason
     )
     post(wallet, [_revoked(*part) for part in takes], actor=actor, reason=reason)
     return amount_centi
+
+
+def _taken(reference: str) -> set[tuple[int, int]]:
+    """The wallet and the amount that a reference took; empty when it took nothing yet."""
+    parts = Clawback.objects.filter(reference__regex=rf"^{re.escape(reference)}#\d+$").values_list("grant__wallet")
+    return set(parts.annotate(amount=Sum("revoked_centi")))
 
 
 def _revoked(source: Spendable, amount_centi: int) -> Line:

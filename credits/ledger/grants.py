@@ -47,7 +47,7 @@ def grant(
     """Give credits to a team. The same `source` and `source_ref` again gives nothing and returns the first grant.
 
     With `covers_px`, the longest side of a picture, it gives images of a pass instead: 100 an image. An open debt
-    is paid from it first.
+    is paid from it first. `is_new` of what it returns says whether it gave now.
 
     Raises:
         InvalidAmount: not a whole number of hundredths from 1 to `AMOUNT_CENTI_MAX`, or not whole images.
@@ -72,7 +72,9 @@ def grant(
     failpoint("grant.before_entries")
     post(wallet, [Line(Kind.GRANT, row[0], amount_centi, unit)], actor=actor, reason=reason)
     repay_debt(wallet)
-    return Grant.objects.get(pk=row[0])
+    made = Grant.objects.get(pk=row[0])
+    made.is_new = True
+    return made
 
 
 def expire(*, team_id: UUID) -> int:

@@ -248,14 +248,14 @@ def _end(wallet: Wallet, hold: Hold, parts: list[Part], state: str, charge: int,
 
 
 def _settle_late(wallet: Wallet, team_id: UUID, hold: Hold, delivered: int) -> Receipt:
+    if first := Uncollected.objects.filter(hold_id=hold.pk).first():
+        return Receipt(0, hold.amount_centi, False, uncollected_centi=first.amount_centi)
     late = f"{hold.reference}:late"
     quote = Quote.from_dict({**hold.quote, "count": delivered})
     try:
         reserve(team_id=team_id, quote=quote, reference=late)
     except (InsufficientCredits, WalletFrozen):
-        owed, _ = Uncollected.objects.get_or_create(
-            hold_id=hold.pk, defaults={"amount_centi": quote.total_centi, "delivered": delivered}
-        )
+        owed = Uncollected.objects.create(hold_id=hold.pk, amount_centi=quote.total_centi, delivered=delivered)
         alarms.ring("uncollected", hold=hold.reference, amount_centi=owed.amount_centi)
         return Receipt(0, hold.amount_centi, True, uncollected_centi=owed.amount_centi)
     except AlreadySettled:
