@@ -49,15 +49,25 @@ REJOIN = f"""
 UPDATE generation_teamslot AS slot SET due_at = coalesce(slot.due_at, {REJOINED.format(slot="slot")})
 WHERE team_id = %(team)s AND kind = %(kind)s
 """
-# A scalar subquery, not EXISTS: that would become a join, and a join may read the whole queue.
+# Scalar subqueries, not EXISTS: those would become joins, and a join may read the whole queue. And in the order of the
+# index that is meant: without it the planner may walk through all that a team ever made.
+WAITING = """
+    SELECT j.id FROM generation_job j
+    WHERE j.status = 'queued' AND j.team_id = s.team_id AND j.kind = s.kind
+    ORDER BY j.run_after LIMIT 1
+"""
 NEXT = f"""
 SELECT s.id FROM generation_teamslot s
 WHERE s.due_at IS NOT NULL AND s.kind = ANY(%(kinds)s) AND s.id <> ALL(%(tried)s)
     AND s.jobs_max > ({RUNNING})
     AND (
-        SELECT j.id FROM generation_job j
-        WHERE j.status = 'queued' AND j.team_id = s.team_id AND j.kind = s.kind AND j.model = ANY(%(models)s)
-            AND j.run_after <= statement_timestamp()
+        SELECT first.id FROM unnest(%(models)s::text[]) AS wanted(model)
+        CROSS JOIN LATERAL (
+            SELECT j.id FROM generation_job j
+            WHERE j.status = 'queued' AND j.team_id = s.team_id AND j.kind = s.kind AND j.model = wanted.model
+                AND j.run_after <= statement_timestamp()
+            ORDER BY j.run_after LIMIT 1
+        ) first
         LIMIT 1
     ) IS NOT NULL
 ORDER BY s.due_at LIMIT 1
@@ -86,13 +96,13 @@ MATES_QUEUED = """
 """
 MATES_SLOTS = f"""
 SELECT s.id FROM (
-    SELECT n.id FROM generation_teamslot n
+    SELECT n.id, n.due_at FROM generation_teamslot n
     WHERE n.due_at IS NOT NULL AND n.kind = %(kind)s AND n.id <> %(slot)s
     ORDER BY n.due_at LIMIT %(near)s
 ) next
 JOIN generation_teamslot s ON s.id = next.id
-WHERE s.jobs_max > ({RUNNING}) AND (SELECT mate.id FROM ({MATES_QUEUED} LIMIT 1) mate) IS NOT NULL
-ORDER BY s.due_at LIMIT %(room)s
+WHERE s.jobs_max > ({RUNNING}) AND (SELECT mate.id FROM ({MATES_QUEUED} ORDER BY j.run_after LIMIT 1) mate) IS NOT NULL
+ORDER BY next.due_at LIMIT %(room)s
 """
 # In turns: the first job of every other team, then the second ones; the team of the first job has had a turn.
 MATES = f"""
@@ -113,12 +123,9 @@ SELECT job.*, turn.slot_id FROM (
 JOIN generation_job job ON job.id = turn.id
 ORDER BY turn.number, turn.due_at
 """
-SERVED = """
-UPDATE generation_teamslot s SET turn_at = statement_timestamp(), due_at = CASE WHEN (
-    SELECT j.id FROM generation_job j
-    WHERE j.status = 'queued' AND j.team_id = s.team_id AND j.kind = s.kind
-    LIMIT 1
-) IS NOT NULL THEN statement_timestamp() - s.queue_priority * %(ageing)s END
+SERVED = f"""
+UPDATE generation_teamslot s SET turn_at = statement_timestamp(),
+    due_at = CASE WHEN ({WAITING}) IS NOT NULL THEN statement_timestamp() - s.queue_priority * %(ageing)s END
 WHERE s.id = ANY(%(slots)s)
 """
 OPENING = f"""
@@ -141,22 +148,13 @@ LEFT JOIN generation_teamslot s ON s.team_id = w.team_id AND s.kind = w.kind
 WHERE s.due_at IS NULL
 LIMIT %(most)s
 """
-IDLE = """
+IDLE = f"""
 SELECT s.id FROM generation_teamslot s
-WHERE s.due_at IS NOT NULL AND (
-    SELECT j.id FROM generation_job j
-    WHERE j.status = 'queued' AND j.team_id = s.team_id AND j.kind = s.kind
-    LIMIT 1
-) IS NULL
+WHERE s.due_at IS NOT NULL AND ({WAITING}) IS NULL
 LIMIT %(most)s
 FOR NO KEY UPDATE SKIP LOCKED
 """
-LEAVE = """
-UPDATE generation_teamslot s SET due_at = NULL
-WHERE s.id = ANY(%(slots)s) AND NOT EXISTS (
-    SELECT FROM generation_job j WHERE j.status = 'queued' AND j.team_id = s.team_id AND j.kind = s.kind
-)
-"""
+LEAVE = f"UPDATE generation_teamslot s SET due_at = NULL WHERE s.id = ANY(%(slots)s) AND ({WAITING}) IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +193,20 @@ def refresh(team_id: UUID) -> None:
 def lock_next(kinds: Collection[str], models: Collection[str], *, tried: Collection[int], waits: bool) -> int | None:
     """Lock the next team in line that has a free slot and a job for these models; None when there is none.
 
-    Without `waits` teams that somebody else has locked are passed over.
+    Without `waits` teams that somebody else has locked are passed over. With it this waits for one team only, which the
+    caller must do without a lock on another.
     """
-    rows = _ask(NEXT + lock_clause(waits), kinds=list(kinds), models=list(models), tried=list(tried))
+    who = {"kinds": list(kinds), "models": list(models), "tried": list(tried)}
+    if not waits:
+        rows = _ask(NEXT + lock_clause(), **who)
+    elif rows := _ask(NEXT, **who):
+        # Chosen without a lock: a statement that chooses and waits keeps what it waited for and then passed over.
+        rows = _ask("SELECT s.id FROM generation_teamslot s WHERE s.id = %(slot)s FOR NO KEY UPDATE", slot=rows[0][0])
     return rows[0][0] if rows else None
 
 
-def lock_clause(waits: bool) -> str:
-    return "FOR NO KEY UPDATE OF s" if waits else "FOR NO KEY UPDATE OF s SKIP LOCKED"
+def lock_clause() -> str:
+    return "FOR NO KEY UPDATE OF s SKIP LOCKED"
 
 
 def take_head(slot: int, models: Collection[str]) -> Job | None:
@@ -212,11 +216,11 @@ def take_head(slot: int, models: Collection[str]) -> Job | None:
 
 def take_mates(slot: int, first: Job, images_max: int) -> Batch:
     """Lock the jobs that share the run of `first`, in turns between the teams, and each within its team's slots."""
-    room = images_max - first.count
+    room = min(images_max, first.batch_max or images_max) - first.count
     if room < 1 or not first.batch_key:
         return Batch((first,), (slot,))
     shape = {"slot": slot, "first": first.pk, "kind": first.kind, "batch_key": first.batch_key, "room": room}
-    others = [row[0] for row in _ask(MATES_SLOTS + lock_clause(waits=False), **shape, near=NEAR)]
+    others = [row[0] for row in _ask(MATES_SLOTS + lock_clause(), **shape, near=NEAR)]
     jobs, slots = [first], {slot}
     for mate in Job.objects.raw(MATES, {**shape, "slots": [slot, *others]}):
         if mate.count <= room:

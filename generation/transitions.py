@@ -33,7 +33,7 @@ Status = Job.Status
 OPEN = (Status.QUEUED, Status.PROCESSING)
 FAILURE_CHARS_MAX = 300
 BATCH_KEY_CHARS_MAX = 200
-TEAMS_TRIED_MAX = 20  # in one claim; each may have been filled by another claim a moment ago
+TEAMS_TRIED_MAX = 20  # in one claim
 RUN_OPTIONS = ("sampler", "adapters")  # of a job's metadata: what a whole run has in common
 # A job stopped running, or may run again at once: sent after the commit, with `team_id` and `kind`.
 moved_on = Signal()
@@ -60,6 +60,13 @@ class Failure:
 
 # The order of a team's jobs is `run_after`; a job that lost nothing but its worker is where it was.
 KEEPING_ITS_PLACE = {"run_after": F("created_at")}
+# Claimed and read in one round trip.
+START = """
+UPDATE generation_job SET status = 'processing', attempts = attempts + 1, fence = fence + 1, worker = %(worker)s,
+    lease_until = statement_timestamp() + %(lease)s, claimed_at = statement_timestamp()
+WHERE id = ANY(%(jobs)s) AND status = 'queued'
+RETURNING *
+"""
 LOST_TOO_OFTEN = Failure(
     "worker_lost", "The picture could not be made: its worker stopped too often.", FailureKind.POISON
 )
@@ -108,7 +115,6 @@ def awaiting_words() -> QuerySet[Job]:
     return Job.objects.filter(status=Status.QUEUED, fence=0, expander="local", run_after__gt=Now())
 
 
-@transaction.atomic
 def claim(
     *,
     worker: str,
@@ -123,29 +129,25 @@ def claim(
     """
     for waits in (False, True):  # who finds only locked teams waits for one: an idle device must not overlook work
         tried: list[int] = []
-        while slot := slots.lock_next(kinds, models, tried=tried, waits=waits):
-            if first := slots.take_head(slot, models):
-                most = images_max(first)
-                return _start(slots.take_mates(slot, first, min(most, first.batch_max or most)), worker)
-            tried.append(slot)
-            if len(tried) == TEAMS_TRIED_MAX:
-                break
+        while len(tried) < TEAMS_TRIED_MAX:
+            with transaction.atomic():  # one each: who waits for a slot must hold none
+                slot = slots.lock_next(kinds, models, tried=tried, waits=waits)
+                if slot is None:
+                    break
+                if first := slots.take_head(slot, models):
+                    return _start(slots.take_mates(slot, first, images_max(first)), worker)
+            tried.append(slot)  # another claim filled it a moment ago
     return []
 
 
 def _start(batch: slots.Batch, worker: str) -> list[Job]:
     order = {job.pk: place for place, job in enumerate(batch.jobs)}
-    Job.objects.filter(pk__in=order).update(
-        status=Status.PROCESSING,
-        attempts=F("attempts") + 1,
-        fence=F("fence") + 1,
-        worker=worker,
-        lease_until=_lease_end(),
-        claimed_at=Now(),
-    )
+    lease = timedelta(seconds=settings.LEASE_SECONDS)
+    claimed = Job.objects.raw(START, {"worker": worker, "lease": lease, "jobs": list(order)})
+    jobs = sorted(claimed, key=lambda job: order[job.pk])
     slots.note_served(batch.slots)
     failpoint("claim.before_commit")
-    return sorted(Job.objects.filter(pk__in=order), key=lambda job: order[job.pk])
+    return jobs
 
 
 def batch_key(job: Job) -> str:

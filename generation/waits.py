@@ -23,7 +23,8 @@ from generation.models import Job
 TURNS_MAX = 20  # of every other team, where one job's place is counted: deeper places are a lower bound
 
 LINE = """
-SELECT job.*, s.id AS slot_id, s.due_at, s.queue_priority, s.jobs_max, running.jobs AS running
+SELECT job.id, job.team_id, job.kind, job.model, job.count, job.status, job.attempts, job.fence, job.expander,
+    job.run_after, job.created_at, s.id AS slot_id, s.due_at, s.queue_priority, s.jobs_max, running.jobs AS running
 FROM (
     SELECT *, count(*) OVER () AS teams FROM (
         SELECT * FROM generation_teamslot WHERE due_at IS NOT NULL ORDER BY due_at LIMIT %(most)s
@@ -36,14 +37,14 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT * FROM generation_job j
     WHERE j.status = 'queued' AND j.team_id = s.team_id AND j.kind = s.kind
-    ORDER BY j.run_after LIMIT greatest(2, %(most)s / s.teams)
+    ORDER BY j.run_after LIMIT greatest(1, %(most)s / s.teams)
 ) job
 ORDER BY s.due_at, job.run_after
 """
 # How many turns another team has before this job's: as many as this job is in its own team's line, one fewer for those
 # who stand behind it, and all of them for those whose plan goes first.
 AHEAD = """
-WITH mine AS (
+WITH mine AS MATERIALIZED (
     SELECT s.*, own.jobs AS own_jobs, own.images AS own_images, (
         SELECT count(*) FROM generation_job r
         WHERE r.status = 'processing' AND r.team_id = s.team_id AND r.kind = s.kind
@@ -153,7 +154,7 @@ def _places(jobs: list[Any], most: int) -> Iterator[tuple[Job, Place]]:
     teams: dict[int, deque[Any]] = {}
     for job in jobs:
         teams.setdefault(job.slot_id, deque()).append(job)
-    each = max(2, most // len(teams)) if teams else 0
+    each = max(1, most // len(teams)) if teams else 0
     truncated = {slot for slot, own in teams.items() if len(own) == each}
     order: list[tuple[datetime, int, int]] = [(own[0].due_at, next(ticks), slot) for slot, own in teams.items()]
     heapq.heapify(order)
