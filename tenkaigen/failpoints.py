@@ -5,8 +5,8 @@ comes by; several are separated by commas. `kill` and `stop` are the signals, `r
 goes off first writes its name into the file `FAILPOINT_LOG`, so that a suite can tell which were never reached.
 """
 
-import os
 import signal
+import threading
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -77,4 +77,5 @@ def _reach(name: str) -> None:
             log.write(name + "\n")
     if armed.action == "raise":
         raise Broken(name)
-    os.kill(os.getpid(), SIGNALS[armed.action])
+    # To this very thread: one that is sent to the process may let it run on for a moment.
+    signal.pthread_kill(threading.get_ident(), SIGNALS[armed.action])

@@ -1,0 +1,218 @@
+"""The servers and processes of the matrix: its own PostgreSQL, Valkey and bucket, and a zygote that forks the rest."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+
+from tenkaigen.embedded import Server, prepare_postgres, prepare_valkey
+from tenkaigen.processes import spawn
+from tests import s3_shim
+from tests.faults.matrix.proxy import Proxy
+
+ROOT = Path(__file__).resolve().parents[3]
+WAIT_SECONDS_MAX = 60.0
+TIMES = {  # what production counts in tens of seconds
+    "LEASE_SECONDS": "0.75",
+    "HEARTBEAT_SECONDS": "0.15",
+    "STALL_SECONDS": "5",
+    "RETRY_BASE_SECONDS": "0.05",
+    "STORE_RETRY_SECONDS": "0.05",
+    "DB_IDLE_IN_TRANSACTION_TIMEOUT": "1s",
+    "DB_LOCK_TIMEOUT": "3s",
+}
+
+
+class MatrixError(AssertionError):
+    """The product did something that it must not do."""
+
+
+@dataclass
+class Child:
+    """One forked process."""
+
+    id: int
+    role: str
+    answer_file: Path
+    pid: int = 0
+    exit_code: int | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        try:
+            return bool(psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
+        except psutil.NoSuchProcess:
+            return False
+
+    def send(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+@dataclass
+class Running:
+    """A server process that can be killed and started again."""
+
+    server: Server
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        program = self.server.program
+        program.before_start()
+        with self.log.open("ab") as output:
+            self.process = spawn(program.argv, output=output, env=program.env, cwd=program.cwd, account=program.account)
+        wait_until(self.server.is_ready, f"{program.name} does not start")
+
+    def stop(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(timeout=30)
+
+
+@dataclass
+class Rig:
+    """Everything a row needs."""
+
+    folder: Path
+    postgres: Running
+    valkey: Running
+    redis_proxy: Proxy
+    shim: s3_shim.Shim
+    zygote: subprocess.Popen[str] = field(init=False)
+    children: dict[int, Child] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def begin(self, role: str, failpoints: str = "", **facts: Any) -> Child:
+        """Fork a process that plays a role."""
+        child = Child(next(self.numbers), role, self.folder / "answers" / f"{time.monotonic_ns()}.json")
+        self.children[child.id] = child
+        order = {
+            "id": child.id,
+            "role": role,
+            "failpoints": failpoints,
+            "facts": facts,
+            "answer": str(child.answer_file),
+        }
+        assert self.zygote.stdin is not None
+        self.zygote.stdin.write(json.dumps(order) + "\n")
+        self.zygote.stdin.flush()
+        wait_until(lambda: child.pid, f"{role} was not forked")
+        return child
+
+    def end(self, child: Child, seconds: float = WAIT_SECONDS_MAX) -> int:
+        """Wait for a process; its exit code, negative for a signal."""
+        wait_until(lambda: child.exit_code is not None, f"{child.role} does not end", seconds)
+        del self.children[child.id]
+        assert child.exit_code is not None
+        return child.exit_code
+
+    def ask(self, role: str, **facts: Any) -> Any:
+        """Play a role to its end and return what it answered."""
+        child = self.begin(role, **facts)
+        if code := self.end(child):
+            raise MatrixError(f"{role} ended with {code}: {self.log_tail()}")
+        answer = json.loads(child.answer_file.read_text())
+        child.answer_file.unlink()
+        return answer
+
+    def log_tail(self) -> str:
+        return (self.folder / "zygote.log").read_text()[-2500:]
+
+    def failpoints_hit(self) -> list[str]:
+        """Every failpoint that went off, once for each time."""
+        log = self.folder / "failpoints.log"
+        return log.read_text().split() if log.exists() else []
+
+    def listen(self) -> None:
+        assert self.zygote.stdout is not None
+        for line in self.zygote.stdout:
+            fact = json.loads(line)
+            if child := self.children.get(fact.get("id")):
+                child.pid = fact.get("pid", child.pid)
+                child.exit_code = fact.get("ended", child.exit_code)
+
+
+def wait_until(what: Callable[[], object], otherwise: str, seconds: float = WAIT_SECONDS_MAX) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > until:
+            raise MatrixError(f"{otherwise} within {seconds} s")
+        time.sleep(0.005)
+
+
+@contextmanager
+def standing(folder: Path) -> Iterator[Rig]:
+    """Start everything, and end it by its id, whatever happens in between."""
+    for name in ("answers", "servers"):
+        (folder / name).mkdir()
+    with ExitStack() as stack:
+        shim = stack.enter_context(s3_shim.running())
+        s3_shim.empty(shim)
+        # Written down at every commit: an answered request must survive the server's death.
+        postgres = Running(prepare_postgres(folder / "servers", is_durable=True), folder / "postgres.log")
+        valkey = Running(prepare_valkey(folder / "servers", is_durable=False), folder / "valkey.log")
+        for server in (postgres, valkey):
+            server.start()
+            stack.callback(_end, server)
+        proxy = Proxy(int(urlsplit(valkey.server.url).port or 0))
+        stack.callback(proxy.close)
+        rig = Rig(folder, postgres, valkey, proxy, shim)
+        rig.zygote = _start_zygote(rig)
+        stack.callback(_end_children, rig)
+        Thread(target=rig.listen, name="zygote-lines", daemon=True).start()
+        yield rig
+
+
+def _start_zygote(rig: Rig) -> subprocess.Popen[str]:
+    redis = urlsplit(rig.valkey.server.url)
+    environment = {
+        **os.environ,
+        **TIMES,
+        "DJANGO_SETTINGS_MODULE": "tests.faults.matrix.settings",
+        "DATABASE_URL": rig.postgres.server.url,
+        "REDIS_URL": redis._replace(netloc=f":{redis.password}@127.0.0.1:{rig.redis_proxy.port}").geturl(),
+        "MATRIX_S3_URL": rig.shim.url,
+        "FAILPOINT_LOG": str(rig.folder / "failpoints.log"),
+        "TENKAIGEN_TEST_DIR": str(rig.folder / "files"),
+        "ENGINE": "tests.fake_engine",
+        "SECRET_KEY": "matrix-only-" + "x" * 50,
+        "EMBEDDED": "1",
+        "DEBUG": "0",
+    }
+    with (rig.folder / "zygote.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.matrix.zygote"],
+            cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+
+
+def _end_children(rig: Rig) -> None:
+    for child in list(rig.children.values()):
+        if child.pid and child.exit_code is None:
+            child.send(signal.SIGKILL)
+    assert rig.zygote.stdin is not None
+    rig.zygote.stdin.close()
+    try:
+        rig.zygote.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        rig.zygote.kill()
+
+
+def _end(server: Running) -> None:
+    if server.process is not None and server.process.poll() is None:
+        server.process.send_signal(server.server.program.stop_signal)
+        server.process.wait(timeout=30)

@@ -1,0 +1,23 @@
+"""The test settings with pictures in a bucket: the one behind the shim that the rig has started."""
+
+import os
+
+from tests.settings import *  # noqa: F403
+from tests.settings import STORAGES
+
+STORAGES = STORAGES | {
+    "default": {
+        "BACKEND": "generation.s3.PrivateBucket",
+        "OPTIONS": {
+            "endpoint_url": os.environ["MATRIX_S3_URL"],
+            "region_name": "us-west-004",
+            "bucket_name": "pictures",
+            "access_key": "a-key-id",
+            "secret_key": "a-secret-key",
+            "read_seconds": 0.5,
+        },
+    }
+}
+ORPHAN_AGE_HOURS = 0
+ALLOWED_HOSTS = ["testserver"]
+LOGGING_CONFIG = None  # thousands of processes that die on purpose have nothing to say
