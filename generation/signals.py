@@ -4,11 +4,10 @@ from uuid import UUID
 
 from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
-from django.db.models.signals import post_save
 from django.dispatch import receiver
 
 from accounts.models import User
-from credits.models import Plan, Subscription
+from credits.signals import plan_changed
 from generation import counts, events, slots, tasks, transitions
 from generation.models import TeamSlot
 from tenkaigen import alarms
@@ -34,16 +33,14 @@ def ring_for_the_next(sender: object, team_id: UUID, kind: str, **kwargs: object
         tasks.ring_now(kind)
 
 
-@receiver(post_save, sender=Subscription)
-def refresh_slots_of_team(sender: object, instance: Subscription, **kwargs: object) -> None:
-    """What a team's new plan allows counts for the jobs it has waiting."""
-    transaction.on_commit(lambda: slots.refresh(instance.team_id), robust=True)  # wallets are locked before slots
+@receiver(plan_changed)
+def refresh_slots(sender: object, team_id: UUID | None, **kwargs: object) -> None:
+    """What a team's plan allows now counts for the jobs it has waiting, and new limits for every team in line.
 
-
-@receiver(post_save, sender=Plan)
-def refresh_slots_of_plan(sender: object, instance: Plan, **kwargs: object) -> None:
-    """What staff change of a plan counts for every team that has jobs waiting; for the others at their next job."""
-    transaction.on_commit(_refresh_slots_in_line, robust=True)
+    For the others at their next job.
+    """
+    # After the commit: wallets are locked before slots.
+    transaction.on_commit(lambda: slots.refresh(team_id) if team_id else _refresh_slots_in_line(), robust=True)
 
 
 def _refresh_slots_in_line() -> None:

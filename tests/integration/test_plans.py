@@ -16,8 +16,9 @@ from credits.errors import BilledElsewhere, UnknownTeam
 from credits.models import Grant, Plan, Subscription
 from credits.queries import balance_of
 from credits.signals import plan_changed
+from generation.models import TeamSlot
 from tenkaigen.errors import Busy
-from tests.factories import make_user, team_of
+from tests.factories import make_job, make_user, team_of
 
 pytestmark = pytest.mark.django_db
 
@@ -145,13 +146,8 @@ def test_who_listens_hears_of_a_teams_new_plan_and_of_new_limits(team):
 # --- Months ---------------------------------------------------------------------------------------------------------
 def test_months_follow_the_anchor_and_never_drift(team, monkeypatch):
     begin(team, datetime(2026, 1, 31, 9, tzinfo=UTC))
-    for day in (
-        datetime(2026, 1, 31, 10),
-        datetime(2026, 2, 28, 8),
-        datetime(2026, 2, 28, 10),
-        datetime(2026, 3, 31, 10),
-    ):
-        at(monkeypatch, day.replace(tzinfo=UTC))
+    for month, day, hour in ((1, 31, 10), (2, 28, 8), (2, 28, 10), (3, 31, 10)):
+        at(monkeypatch, datetime(2026, month, day, hour, tzinfo=UTC))
         plans.replenish_all()
     assert months(team) == [("2026-01-31", 50_000), ("2026-02-28", 50_000), ("2026-03-31", 50_000)]
     ends = Grant.objects.filter(wallet__team=team).order_by("id").values_list("expires_at", flat=True)
@@ -258,3 +254,17 @@ def test_two_beats_at_once_grant_one_month():
     begin(team, timezone.now() - timedelta(days=1))
     assert sorted(together(*[plans.replenish_all] * 4)) == [(0, 0), (0, 0), (0, 0), (1, 0)]
     assert available(team) == 50_000
+
+
+@pytest.mark.usefixtures("catalogue", "bell")
+def test_a_new_plan_counts_for_the_jobs_that_wait(django_capture_on_commit_callbacks):
+    user = make_user(credits=100)
+    make_job(user)
+    with django_capture_on_commit_callbacks(execute=True):
+        subscribe(team_of(user), "pro")
+    assert TeamSlot.objects.get(team=team_of(user)).jobs_max == 3
+    with django_capture_on_commit_callbacks(execute=True):
+        changed = plan("pro")
+        changed.concurrent_jobs = 5
+        plans.change(changed, actor="staff:ana@example.com")
+    assert TeamSlot.objects.get(team=team_of(user)).jobs_max == 5
