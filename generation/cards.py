@@ -9,9 +9,14 @@ from generation.events import Progress
 from generation.models import Job
 
 SOON_MS = 300
+DRAWING_MS = 500
 UNKNOWN_MS = 1000  # loading, or nobody says: without Redis every question costs SQL
 SLOWEST_MS = 2000
+QUEUED_MS = 600  # near the front, and where nobody can say when it starts
+QUEUED_SLOWEST_MS = 5000  # a long queue moves no faster for being asked
+WAIT_SHARE_PERCENT = 10  # of the time that is left, between two questions
 TITLES = {
+    "next": "Up next",
     "loading": "The model is loading",
     "drawing": "Drawing",
     "storing": "Almost there: checking and saving",
@@ -82,11 +87,21 @@ class Card:
 def poll_delay_ms(progress: Progress) -> int:
     """How soon a card should ask again: often when the picture is near, seldom in a long queue."""
     if progress.status == Job.Status.QUEUED:
-        return min(SLOWEST_MS, 600 + 200 * max(0, progress.position - 1))
-    if progress.phase not in ("drawing", "storing"):
+        return _queued_delay_ms(progress)
+    if progress.phase in ("next", "storing"):
+        return SOON_MS
+    if progress.phase != "drawing":
         return UNKNOWN_MS
-    steps_left = progress.steps_total - progress.steps_done
-    return SOON_MS if progress.phase == "storing" or 0 <= steps_left <= 3 else 500
+    return SOON_MS if 0 <= progress.steps_total - progress.steps_done <= 3 else DRAWING_MS
+
+
+def _queued_delay_ms(progress: Progress) -> int:
+    """A tenth of the time that is left, where that is known; else by the place in the line."""
+    if progress.seconds_left is None:
+        return min(SLOWEST_MS, QUEUED_MS + 200 * max(0, progress.position - 1))
+    if progress.position <= 1:
+        return QUEUED_MS  # next: the estimate is of the finished picture, and the start is nearer
+    return max(QUEUED_MS, min(QUEUED_SLOWEST_MS, progress.seconds_left * 10 * WAIT_SHARE_PERCENT))
 
 
 def card_of(job: Job, user: User, *, place: str = "", may_count: bool = True) -> Card:

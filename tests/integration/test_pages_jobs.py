@@ -111,7 +111,7 @@ def test_an_unchanged_card_costs_no_sql(django_assert_num_queries):
     assert answer.status_code == 200 and "HX-Retarget" not in answer.headers
     text = answer.content.decode()
     assert text.count("<div") == 1 and f'id="job-{job.id}-progress"' in text
-    assert "2 ahead of you. About 9 s." in text and "delay:1000ms" in text
+    assert "2 ahead of you. About 9 s." in text and "delay:900ms" in text
     with django_assert_num_queries(0):
         assert client.get(poll_url(answer.content), headers=HTMX).status_code == 200
 

@@ -17,6 +17,11 @@ def watch(**progress: object) -> Watch:
         (Progress("queued", position=1), 600),
         (Progress("queued", position=3), 1000),
         (Progress("queued", position=500), 2000),
+        (Progress("queued", position=1, seconds_left=40), 600),
+        (Progress("queued", position=2, seconds_left=3), 600),
+        (Progress("queued", position=5, seconds_left=20), 2000),
+        (Progress("queued", position=500, seconds_left=600), 5000),
+        (Progress("processing", "next"), 300),
         (Progress("processing"), 1000),
         (Progress("processing", "loading"), 1000),
         (Progress("processing", "drawing", 1, 20), 500),
@@ -39,6 +44,11 @@ def test_a_long_wait_is_told_in_minutes():
 
 def test_a_loading_model_is_named_as_such():
     assert watch(status="processing", phase="loading").title == "The model is loading"
+
+
+def test_a_job_that_is_claimed_ahead_is_up_next():
+    card = watch(status="processing", phase="next")
+    assert (card.title, card.detail, card.has_steps) == ("Up next", "", False)
 
 
 def test_steps_are_counted():
