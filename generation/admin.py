@@ -13,12 +13,13 @@ from django.utils.html import format_html
 
 from credits.admin import credits_column
 from credits.models import Entry
-from generation import services, storage, transitions
+from generation import admin_providers, services, storage, transitions
 from generation.engine import catalog
 from generation.models import Image, ImageModel, Job, Product, Style
 from tenkaigen.admin import LookAdmin, OneByOneAdmin, link_to, link_to_list
 
 THUMBNAIL_PX = 64
+admin_providers.register()
 
 
 class ModelFilter(admin.SimpleListFilter):

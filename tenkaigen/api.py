@@ -27,22 +27,39 @@ class BodyTooLarge(APIException):
         super().__init__(f"Send at most {settings.API_BODY_BYTES_MAX:,} bytes.")
 
 
-class TeamThrottle(BaseThrottle):
-    """`API_REQUESTS_PER_MINUTE` for each team, counted per clock minute. Without Redis nothing is counted."""
+class MinuteThrottle(BaseThrottle):
+    """So many requests a clock minute from whoever `count_by` names; nobody: any. Without Redis nothing is counted."""
+
+    def count_by(self, request: Request, view: "APIView") -> str:
+        raise NotImplementedError
+
+    def most(self) -> int:
+        raise NotImplementedError
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        team = getattr(request, "team", None)
-        if not team:
+        name = self.count_by(request, view)
+        if not name:
             return True
-        key = f"throttle:{team.pk}:{int(time.time()) // MINUTE_SECONDS}"
+        key = f"throttle:{name}:{int(time.time()) // MINUTE_SECONDS}"
         cache.add(key, 0, 2 * MINUTE_SECONDS)
         try:
-            return cache.incr(key) <= settings.API_REQUESTS_PER_MINUTE
+            return cache.incr(key) <= self.most()
         except ValueError:  # the cache has just been emptied
             return True
 
     def wait(self) -> float:
         return MINUTE_SECONDS - time.time() % MINUTE_SECONDS
+
+
+class TeamThrottle(MinuteThrottle):
+    """`API_REQUESTS_PER_MINUTE` for each team."""
+
+    def count_by(self, request: Request, view: "APIView") -> str:
+        team = getattr(request, "team", None)
+        return str(team.pk) if team else ""
+
+    def most(self) -> int:
+        return int(settings.API_REQUESTS_PER_MINUTE)
 
 
 class SmallJSONParser(JSONParser):

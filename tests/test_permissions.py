@@ -75,6 +75,7 @@ ROUTES: dict[str, Row] = {
     "api:parse_prompt": api(post="generate"),
     "api:styles": api(get="read"),
     "api:image": api(get="read"),
+    "api:provider_webhook": Row(PUBLIC, {}),  # a signature stands for the sign-in: see test_remote_forgeries
     "api:not_found": Row(PUBLIC, {}),
     "generation:landing": Row(PUBLIC, {}),
     "generation:start": Row(PUBLIC, {}),  # whoever is signed in needs `generate`: see below

@@ -8,6 +8,7 @@ from generation.models.counts import DayCount, ExpansionUse
 from generation.models.images import Image
 from generation.models.jobs import Job
 from generation.models.nodes import BatchProfile, Node
+from generation.models.providers import Provider, ProviderDelivery, RemoteRequest
 from generation.models.slots import TeamSlot
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
     "Job",
     "Node",
     "Product",
+    "Provider",
+    "ProviderDelivery",
+    "RemoteRequest",
     "Style",
     "TeamSlot",
 ]

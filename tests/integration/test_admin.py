@@ -16,14 +16,16 @@ from credits.audit import find_drift
 from credits.models import Entry, Grant, Hold, Wallet
 from credits.queries import balance_of
 from generation import services, storage
-from generation.models import Image, ImageModel, Job, Product, Style
+from generation.models import Image, ImageModel, Job, Product, Provider, RemoteRequest, Style
 from tests.factories import make_job, make_user, team_of
 from tests.pictures import deliver
+from tests.remote import make_request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 MODELS = (User, Team, ApiKey, Activity, Wallet, Grant, Hold, Entry, Job, Image, Style, Product, ImageModel)
+MODELS += (Provider, RemoteRequest)
 LEDGER = (Wallet, Grant, Hold, Entry)
-LOOK_ONLY = (*LEDGER, Job, ApiKey, Activity)
+LOOK_ONLY = (*LEDGER, Job, ApiKey, Activity, RemoteRequest)
 PASSWORD = "correct horse battery"
 
 
@@ -58,7 +60,7 @@ def somebody() -> User:
     user = make_user(credits=100)
     account_services.create_api_key(team=team_of(user), user=user, name="ci")
     deliver(make_job(user, prompt="<b>a red fox</b>"))
-    make_job(user)
+    make_request(make_job(user))
     return user
 
 

@@ -17,7 +17,7 @@ from generation import api_urls, events
 from tests.factories import make_job, make_user, team_of
 from tests.pictures import deliver
 
-HIDDEN = {"root", "schema", "not_found"}
+HIDDEN = {"root", "schema", "not_found", "provider_webhook"}
 pytestmark = pytest.mark.django_db
 
 

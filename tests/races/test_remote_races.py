@@ -1,0 +1,129 @@
+"""Remote work by several processes' worth of threads, with real commits: every call once, every effect once."""
+
+import threading
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+
+from generation.models import Image, Job, ProviderDelivery
+from generation.remote import requests
+from tests.factories import make_job, make_user
+from tests.fake_provider import FakeProvider, sends_json
+from tests.remote import configure, credits_of, hook, make_provider, remote_worker, run_threads, states
+
+
+@pytest.fixture(autouse=True)
+def configured(transactional_db, catalogue, bell, settings):
+    configure(settings)
+    cache.clear()
+
+
+@pytest.fixture
+def fake():
+    with FakeProvider() as server:
+        yield server
+
+
+def fresh(job: Job) -> Job:
+    return Job.objects.get(pk=job.pk)
+
+
+def test_two_workers_make_each_call_once(fake):
+    make_provider(fake, requests_max=50)
+    users = [make_user(credits=100) for _ in range(6)]
+    jobs = [make_job(user) for user in users]
+    with remote_worker(fake) as one, remote_worker(fake) as two:
+        one.start(), two.start()
+        run_threads(one, two, ticks=3)
+        for request_id in list(fake.orders):
+            fake.finish(request_id)
+        run_threads(one, two, ticks=6)
+    assert [fresh(job).status for job in jobs] == ["completed"] * 6
+    assert len(fake.posts()) == 6 and Image.objects.count() == 6 and states() == ["delivered"] * 6
+    assert [credits_of(user) for user in users] == [(9400, 0)] * 6
+
+
+def test_five_deliveries_at_once_are_one(fake):
+    user, provider = make_user(credits=100), make_provider(fake, status_url="")
+    job = make_job(user)
+    with remote_worker(fake) as worker:
+        run_threads(worker, ticks=1)
+        said = fake.finished[fake.finish()]
+        barrier, codes = threading.Barrier(5), []
+
+        def send(number):
+            barrier.wait()
+            answer = fake.deliver(hook(provider), said, delivery_id="msg_1" if number else "msg_2")
+            codes.append((answer.status_code, answer.json()["is_new"]))
+
+        run_together(send)
+        assert sorted(codes) == [(200, False)] * 3 + [(200, True)] * 2
+        run_threads(worker, ticks=3)
+    assert ProviderDelivery.objects.count() == 2 and job.images.count() == 1 and states() == ["delivered"]
+    assert credits_of(user) == (9400, 0)
+
+
+def test_the_first_of_webhook_and_question_counts(fake):
+    """The delivery comes while the worker is being told that the drawing failed."""
+    user, provider = make_user(credits=100), make_provider(fake)
+    job = make_job(user)
+    asked = []
+
+    def delivers_first(said_id):
+        asked.append(fake.deliver(hook(provider), fake.finished[request_id]).status_code)
+        return sends_json(200, {"request_id": said_id, "status": "failed", "error": "no"})
+
+    with remote_worker(fake) as worker:
+        run_threads(worker, ticks=1)
+        request_id = fake.finish()
+        fake._status = delivers_first
+        run_threads(worker, ticks=3)
+    assert asked == [200] and fresh(job).status == "completed" and states() == ["delivered"]
+    assert credits_of(user) == (9400, 0)
+
+
+def test_the_last_place_of_a_provider_is_given_once():
+    provider = make_provider(requests_max=1)
+    jobs = [make_job(make_user(credits=100)) for _ in range(5)]
+    barrier, begun = threading.Barrier(5), []
+
+    def begin(number):
+        barrier.wait()
+        begun.append(requests.begin(provider))
+
+    run_together(begin)
+    assert len([request for request in begun if request]) == 1
+    assert sorted(fresh(job).status for job in jobs) == ["processing"] + ["queued"] * 4
+
+
+def test_without_the_lock_of_the_provider_the_last_place_is_given_more_than_once(monkeypatch):
+    """The twin of the test before: two look, both see a free place, both take it."""
+    provider = make_provider(requests_max=1)
+    for _ in range(5):
+        make_job(make_user(credits=100))
+    barrier, begun = threading.Barrier(5), []
+    claim = requests.transitions.claim
+
+    def claim_after_all_have_looked(**options):
+        barrier.wait(timeout=20)
+        return claim(**options)
+
+    monkeypatch.setattr(requests, "_lock", lambda provider: provider)
+    monkeypatch.setattr(requests.transitions, "claim", claim_after_all_have_looked)
+    run_together(lambda number: begun.append(requests.begin(provider)))
+    assert len([request for request in begun if request]) == 5
+
+
+def run_together(act) -> None:
+    def run(number):
+        try:
+            act(number)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
