@@ -42,10 +42,20 @@ WORDS = {
     "job.image_deleted": "deleted a picture",
     "key.created": "made the key",
     "key.revoked": "revoked the key",
+    "member.invited": "invited",
+    "member.invited_again": "sent the invitation again to",
+    "member.joined": "joined the team",
+    "member.left": "left the team",
+    "member.removed": "removed",
+    "member.role_changed": "changed the role of",
+    "member.uninvited": "took back the invitation of",
     "pass.activated": "started the pass",
     "pass.issued": "issued the pass",
     "team.created": "opened the team",
+    "team.closed": "deleted the team",
     "team.renamed": "renamed the team to",
+    "team.restored": "restored the team",
+    "team.transferred": "handed the team over to",
 }
 
 

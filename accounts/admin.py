@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import services
-from accounts.models import Activity, ApiKey, Membership, Team, User
+from accounts.models import Activity, ApiKey, Invitation, Membership, Team, User
 from tenkaigen.admin import LookAdmin, OneByOneAdmin, link_to, link_to_list
 
 
@@ -63,9 +63,10 @@ class MembershipInline(admin.TabularInline):
 
 @admin.register(Team)
 class TeamAdmin(admin.ModelAdmin):
-    list_display = ("name", "email", "created_at")
+    list_display = ("name", "email", "created_at", "closed_at")
+    list_filter = ("closed_at",)
     search_fields = ("name", "email")
-    readonly_fields = ("id", "wallet_link", "activity_link", "created_at")
+    readonly_fields = ("id", "wallet_link", "activity_link", "created_at", "closed_at", "purged_at")
     inlines = (MembershipInline,)
     show_full_result_count = False
     ordering = ("-created_at",)
@@ -102,6 +103,16 @@ class ApiKeyAdmin(OneByOneAdmin):
         self.one_by_one(
             request, queryset.filter(revoked_at=None), lambda key: services.revoke_api_key(key, actor=actor), "Revoked"
         )
+
+
+@admin.register(Invitation)
+class InvitationAdmin(LookAdmin):
+    list_display = ("email", "team", "role", "invited_by", "sent_at", "expires_at", "accepted_at", "revoked_at")
+    list_select_related = ("team", "invited_by")
+    search_fields = ("email", "team__name")
+    search_ids = ("id", "team_id")
+    ordering = ("-created_at",)
+    fields = (*list_display, "sent_count", "accepted_by", "created_at")
 
 
 @admin.register(Activity)

@@ -10,8 +10,7 @@ from django.utils.functional import SimpleLazyObject
 from accounts import services
 from accounts.models import Membership, Team
 from accounts.queries import memberships_of
-
-TEAM_KEY = "team"  # in the session: the team that was chosen
+from accounts.session import chosen_team
 
 
 class TeamMiddleware:
@@ -46,7 +45,7 @@ def find_membership(request: HttpRequest, memberships: list[Membership]) -> Memb
     """The place in the chosen team; who chose none, or is no longer in it, acts for their first."""
     if not memberships:
         return None
-    chosen = request.session.get(TEAM_KEY, "")
+    chosen = chosen_team(request)
     return next((one for one in memberships if str(one.team_id) == chosen), memberships[0])
 
 

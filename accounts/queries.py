@@ -3,26 +3,62 @@
 from datetime import timedelta
 from hmac import compare_digest
 from typing import Any
+from uuid import UUID
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.models import ApiKey, Membership, Team, User
-from accounts.services import hash_secret
+from accounts.models import ApiKey, Invitation, Membership, Team, User
+from accounts.services import grace_begin, hash_secret
 
 LAST_USED_EVERY = timedelta(minutes=1)
 
 
 def memberships_of(user: User) -> QuerySet[Membership]:
     """A person's places in teams, the oldest first."""
-    return Membership.objects.filter(user=user).select_related("team").order_by("created_at", "id")
+    found = Membership.objects.filter(user=user, team__closed_at=None)
+    return found.select_related("team").order_by("created_at", "id")
 
 
 def team_of(user: User) -> Team | None:
     """The first team of a person: what commands mean by an e-mail address."""
     membership = memberships_of(user).first()
     return membership.team if membership else None
+
+
+def members_of(team: Team) -> QuerySet[Membership]:
+    return Membership.objects.filter(team=team).select_related("user", "team").order_by("created_at", "id")
+
+
+def open_invitations(team: Team) -> QuerySet[Invitation]:
+    """What was neither accepted nor revoked, the expired ones included: they can be sent again."""
+    found = Invitation.objects.filter(team=team, accepted_at=None, revoked_at=None)
+    return found.select_related("team", "invited_by").order_by("-created_at")
+
+
+def find_invitation(secret: str) -> Invitation | None:
+    """The invitation whose link this is, while it works."""
+    return _working_invitations().filter(token_sha256=hash_secret(secret)).first()
+
+
+def open_invitation(invitation_id: str) -> Invitation | None:
+    """An invitation while it works."""
+    try:
+        return _working_invitations().filter(pk=UUID(invitation_id)).first()
+    except ValueError:
+        return None
+
+
+def closed_teams_of(user: User) -> QuerySet[Team]:
+    """The teams that a person owns and has deleted, as long as they can restore them."""
+    own = Team.objects.filter(memberships__user=user, memberships__role=Membership.Role.OWNER)
+    return own.filter(closed_at__gt=grace_begin(), purged_at=None).order_by("closed_at")
+
+
+def _working_invitations() -> QuerySet[Invitation]:
+    found = Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=Now(), team__closed_at=None)
+    return found.select_related("team", "invited_by")
 
 
 def keys_of(team: Team) -> QuerySet[ApiKey]:
@@ -49,7 +85,9 @@ def _usable_keys() -> Any:  # QuerySet[ApiKey], with the maker's role as it is n
     role = Membership.objects.filter(user=OuterRef("user"), team=OuterRef("team")).values("role")
     keys = ApiKey.objects.annotate(role=Subquery(role)).filter(role__isnull=False)
     in_time = Q(expires_at=None) | Q(expires_at__gt=Now())
-    return keys.filter(in_time, revoked_at=None, user__is_active=True).select_related("team", "user")
+    return keys.filter(in_time, revoked_at=None, user__is_active=True, team__closed_at=None).select_related(
+        "team", "user"
+    )
 
 
 def _note_use(key: ApiKey) -> None:

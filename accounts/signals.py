@@ -1,5 +1,11 @@
-"""What other apps may hear of. `credits` must not be known here, so it listens."""
+"""What other apps may hear of. `credits` and `generation` must not be known here, so they listen.
+
+Each is sent inside the transaction that does it: a receiver that fails takes it back.
+"""
 
 from django.dispatch import Signal
 
-team_created = Signal()  # team: inside the transaction that makes it
+team_created = Signal()  # team, user: its owner, is_first: the one that everybody starts with
+team_closed = Signal()  # team: deleted softly, nobody acts for it any more
+team_reopened = Signal()  # team: the deletion was taken back
+member_left = Signal()  # team, user: left or was removed

@@ -5,4 +5,4 @@ class GenerationConfig(AppConfig):
     name = "generation"
 
     def ready(self) -> None:
-        from generation import signals  # noqa: F401  (connects the receivers)
+        from generation import receivers, signals  # noqa: F401  (connects the receivers)

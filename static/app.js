@@ -40,6 +40,19 @@ document.addEventListener("animationend", (event) => {
   if (event.animationName === "toast-leaves") event.target.remove();
 });
 
+// A menu closes when one clicks beside it or presses Escape.
+function closeMenus(except) {
+  document.querySelectorAll("[data-menu][open]").forEach((menu) => menu !== except && menu.removeAttribute("open"));
+}
+
+document.addEventListener("click", (event) => closeMenus(event.target.closest("[data-menu]")));
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && document.querySelector("[data-menu][open]");
+  if (!menu) return;
+  closeMenus();
+  menu.querySelector("summary").focus();
+});
+
 // What htmx would ask with window.confirm is asked in our own dialog.
 document.addEventListener("htmx:confirm", (event) => {
   if (!event.detail.question) return;

@@ -222,6 +222,8 @@ LOGIN_REDIRECT_URL = "generation:studio"
 ACCOUNT_LOGOUT_REDIRECT_URL = "generation:landing"
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
+# The embedded servers send no mail unless told how: what a mail would say, pages say.
+MAIL_IS_SHOWN = EMBEDDED and not env.str("EMAIL_URL", "")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "TenkaiGen <no-reply@localhost>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
@@ -253,6 +255,8 @@ SPECTACULAR_SETTINGS = {
 WELCOME_BONUS = env.bool("WELCOME_BONUS", True)  # how much it is stands in the price list
 LOW_CREDIT_CENTI = (5_000, 1_000)  # a team is told when it falls below each of these
 EXPIRY_NOTICE_DAYS = 3
+GRACE_DAYS = 7  # a deleted team or person can be restored so long
+INVITATION_DAYS = 7
 ACTIVITY_DAYS = env.int("ACTIVITY_DAYS", 365)  # the activity log of a team is kept so long
 IMAGE_LIFETIME_DAYS = env.int("IMAGE_LIFETIME_DAYS", 90)
 API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", 120)  # of one team

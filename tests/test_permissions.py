@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
 from accounts import services as account_services
-from accounts.models import ApiKey, Membership, Scope, User
+from accounts.models import ApiKey, Invitation, Membership, Scope, Team, User
 from accounts.roles import ROLES_OF, SCOPE_OF, Ability, Role
 from generation import events, storage
 from generation.models import Image, Job
@@ -60,6 +60,21 @@ ROUTES: dict[str, Row] = {
     "accounts:account": Row(OWN, {}),
     "accounts:create_key": page(post="manage_keys"),
     "accounts:revoke_key": page(get="manage_keys", post="manage_keys"),
+    "accounts:team": page(get="read"),
+    "accounts:rename_team": page(post="manage_team"),
+    "accounts:leave_team": page(get="read", post="read"),
+    "accounts:close_team": page(get="delete_team", post="delete_team"),
+    "accounts:invite": page(post="manage_members"),
+    "accounts:resend_invitation": page(post="manage_members"),
+    "accounts:revoke_invitation": page(post="manage_members"),
+    "accounts:change_role": page(post="manage_members"),
+    "accounts:remove_member": page(get="manage_members", post="manage_members"),
+    "accounts:transfer_team": page(get="delete_team", post="delete_team"),
+    "accounts:teams": Row(OWN, {}),
+    "accounts:switch_team": Row(OWN, {}),
+    "accounts:restore_team": Row(OWN, {}),
+    "accounts:invitation": Row(PUBLIC, {}),  # the link opens it; to accept, one signs in
+    "accounts:open_invitation": Row(PUBLIC, {}),
     "accounts:activity": page(get="read"),
     "accounts:activity_more": page(get="read"),
     "credits:statement": page(get="read"),
@@ -99,7 +114,7 @@ ROUTES: dict[str, Row] = {
     "generation:file": Row(PUBLIC, {}),  # by a link that is signed and runs out
 }
 ELSEWHERE = ("admin:", "account_")  # test_admin tries every admin page; the sign-in pages are allauth's own
-OBJECTS = ("job_id", "image_id", "key_id")
+OBJECTS = ("team_id", "member_id", "invitation_id", "job_id", "image_id", "key_id")
 
 
 def routes(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -129,6 +144,10 @@ class Owner:
 
     def address(self, name: str) -> str:
         values = {
+            "team_id": self.job.team_id,
+            "member_id": Membership.objects.filter(role=Role.MEMBER).order_by("pk").values_list("pk", flat=True)[0],
+            "invitation_id": Invitation.objects.get().pk,
+            "secret": "made-up",
             "job_id": self.job.pk,
             "image_id": self.image.pk,
             "key_id": self.key.pk,
@@ -143,11 +162,13 @@ def owner() -> Owner:
     user = make_user(credits=100)
     (image,) = deliver(make_job(user))
     key, text = account_services.create_api_key(team=team_of(user), user=user, name="theirs")
+    make_member(team_of(user))
+    account_services.invite(team=team_of(user), email="p@example.com", role=Role.MEMBER, actor=user)
     return Owner(user, make_job(user), image, key, text)
 
 
 def everything() -> list[Any]:
-    rows = [list(model.objects.order_by("pk").values()) for model in (Job, Image, ApiKey, Membership)]
+    rows = [list(model.objects.order_by("pk").values()) for model in (Job, Image, ApiKey, Membership, Team, Invitation)]
     for row in rows[2]:
         del row["last_used_at"]
     return rows
@@ -271,9 +292,11 @@ def test_it_is_there_for_its_owner(name, owner):
         team = team_of(owner.user)
         ticket = events.card_token(job_id=owner.job.pk, user_id=owner.user.pk, team_id=team.pk, status="processing")
         address += f"?token={ticket}"
+    if name == "accounts:restore_team":
+        account_services.close_team(team=team_of(owner.user), actor=owner.user)
     answers = {method: getattr(client, method)(address).status_code for method in ("get", "post")}
     assert 404 not in answers.values()
-    assert [status for status in answers.values() if status < 400 or status == 409], answers
+    assert [status for status in answers.values() if status < 400 or status in (409, 422, 429)], answers
 
 
 def test_a_ticket_is_for_one_job(owner):

@@ -3,6 +3,6 @@
 from accounts.models.activity import Activity
 from accounts.models.keys import ApiKey, Scope
 from accounts.models.people import User, UserManager
-from accounts.models.teams import Membership, Team
+from accounts.models.teams import Invitation, Membership, Team
 
-__all__ = ["Activity", "ApiKey", "Membership", "Scope", "Team", "User", "UserManager"]
+__all__ = ["Activity", "ApiKey", "Invitation", "Membership", "Scope", "Team", "User", "UserManager"]

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts import services as account_services
-from accounts.models import Activity, ApiKey, Team, User
+from accounts.models import Activity, ApiKey, Invitation, Team, User
 from credits.audit import find_drift
 from credits.models import Entry, Grant, Hold, Wallet
 from credits.queries import balance_of
@@ -22,10 +22,10 @@ from tests.pictures import deliver
 from tests.remote import make_request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
-MODELS = (User, Team, ApiKey, Activity, Wallet, Grant, Hold, Entry, Job, Image, Style, Product, ImageModel)
+MODELS = (User, Team, ApiKey, Activity, Invitation, Wallet, Grant, Hold, Entry, Job, Image, Style, Product, ImageModel)
 MODELS += (Provider, RemoteRequest)
 LEDGER = (Wallet, Grant, Hold, Entry)
-LOOK_ONLY = (*LEDGER, Job, ApiKey, Activity, RemoteRequest)
+LOOK_ONLY = (*LEDGER, Job, ApiKey, Activity, Invitation, RemoteRequest)
 PASSWORD = "correct horse battery"
 
 
@@ -59,6 +59,7 @@ def somebody() -> User:
     """A customer with one row of everything."""
     user = make_user(credits=100)
     account_services.create_api_key(team=team_of(user), user=user, name="ci")
+    account_services.invite(team=team_of(user), email="p@example.com", role="member", actor=user)
     deliver(make_job(user, prompt="<b>a red fox</b>"))
     make_request(make_job(user))
     return user

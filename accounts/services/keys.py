@@ -1,4 +1,4 @@
-"""What happens to people, teams and keys. Pages, API, admin and commands all come here."""
+"""Keys of programs: made once, shown once, stopped at once."""
 
 import hashlib
 import secrets
@@ -8,32 +8,9 @@ from django.db.models.functions import Now
 
 from accounts import activity
 from accounts.errors import TooManyKeys
-from accounts.models import ApiKey, Membership, Team, User
-from accounts.signals import team_created
+from accounts.models import ApiKey, Team, User
 
 KEYS_PER_TEAM_MAX = 20
-
-
-@transaction.atomic
-def open_team(user: User) -> Team:
-    """Give a person the team that everybody starts with. Asked again, the first one is the answer."""
-    # The row lock makes two sign-ups of one person take turns.
-    User.objects.select_for_update(no_key=True).get(pk=user.pk)
-    if existing := Team.objects.filter(memberships__user=user).order_by("memberships__created_at").first():
-        return existing
-    team = Team.objects.create(name=user.name or user.email.partition("@")[0], email=user.email)
-    Membership.objects.create(user=user, team=team, role=Membership.Role.OWNER)
-    activity.record(team=team, actor=user, verb="account.created")
-    team_created.send(sender=Team, team=team)
-    return team
-
-
-@transaction.atomic
-def create_account(email: str, password: str | None, **fields: object) -> User:
-    """Make a person with a team of their own, as a sign-up does."""
-    user = User.objects.create_user(email, password, **fields)
-    open_team(user)
-    return user
 
 
 @transaction.atomic

@@ -1,0 +1,38 @@
+"""What happens to people, teams and keys. Pages, API, admin and commands all come here."""
+
+from accounts.services.invitations import accept_invitation, has_address, invite, resend_invitation, revoke_invitation
+from accounts.services.keys import KEYS_PER_TEAM_MAX, create_api_key, hash_secret, revoke_api_key
+from accounts.services.members import change_role, leave_team, remove_member
+from accounts.services.people import create_account
+from accounts.services.teams import (
+    close_team,
+    create_team,
+    grace_begin,
+    open_team,
+    rename_team,
+    reopen_team,
+    transfer_team,
+)
+
+__all__ = [
+    "KEYS_PER_TEAM_MAX",
+    "accept_invitation",
+    "change_role",
+    "close_team",
+    "create_account",
+    "create_api_key",
+    "create_team",
+    "grace_begin",
+    "has_address",
+    "hash_secret",
+    "invite",
+    "leave_team",
+    "open_team",
+    "remove_member",
+    "rename_team",
+    "reopen_team",
+    "resend_invitation",
+    "revoke_api_key",
+    "revoke_invitation",
+    "transfer_team",
+]
