@@ -1,6 +1,6 @@
 """What a person can be told no for about credits."""
 
-from credits.amounts import show
+from credits.amounts import plain, show
 from tenkaigen.errors import DomainError
 
 
@@ -48,6 +48,7 @@ class PriceChanged(DomainError):
             f"This costs {show(price_centi)} credits now, not {show(shown_centi)}. Send it again if you agree."
         )
         self.price_centi = price_centi
+        self.details = {"price": plain(price_centi)}
 
 
 class PriceMissing(DomainError):

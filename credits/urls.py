@@ -2,11 +2,16 @@
 
 from django.urls import path
 
-from credits import views
+from credits.views import dashboard, passes, statement
 
 app_name = "credits"
 urlpatterns = [
-    path("statement", views.statement, name="statement"),
-    path("statement/more", views.statement_more, name="statement_more"),
-    path("statement.csv", views.statement_csv, name="statement_csv"),
+    path("credits", dashboard.dashboard, name="dashboard"),
+    path("credits/panel", dashboard.panel, name="panel"),
+    path("credits/notices/<int:notice_id>/dismiss", dashboard.dismiss_notice, name="dismiss_notice"),
+    path("credits/statement", statement.statement, name="statement"),
+    path("credits/statement/more", statement.statement_more, name="statement_more"),
+    path("credits/statement.csv", statement.statement_csv, name="statement_csv"),
+    path("passes/<uuid:pass_id>/start", passes.start_pass, name="start_pass"),
+    path("plans", passes.offers, name="plans"),
 ]

@@ -15,15 +15,18 @@ from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
 from accounts.roles import Ability
-from generation import queries, services, storage
+from credits import queries as credits
+from credits.serializers import QuoteSerializer
+from generation import estimates, queries, services, storage
 from generation.models import Image, Job
 from generation.serializers import (
+    DryRunSerializer,
     ExpansionSerializer,
+    JobDetailSerializer,
     JobListRequestSerializer,
     JobPageSerializer,
-    JobRequestSerializer,
-    JobSerializer,
     JobStatusSerializer,
+    OrderSerializer,
     PromptRequestSerializer,
     StyleSerializer,
 )
@@ -41,24 +44,38 @@ class GenerateView(APIView):
 
     @extend_schema(
         operation_id="generate",
-        request=JobRequestSerializer,
-        responses={202: JobStatusSerializer, **refusals(400, 402, 413, 415, 422)},
+        request=OrderSerializer,
+        responses={
+            200: OpenApiResponse(QuoteSerializer, description="With `dry_run`: it would be accepted, at this price."),
+            202: JobStatusSerializer,
+            **refusals(400, 402, 409, 413, 415, 422, 503),
+        },
         parameters=[
+            DryRunSerializer,
             OpenApiParameter(
                 KEY,
                 str,
                 OpenApiParameter.HEADER,
                 description=f"Of your own making, at most {services.REQUEST_KEY_CHARS_MAX} characters. "
                 "The same key and body again answer with the first job and charge nothing.",
-            )
+            ),
         ],
     )
     def post(self, request: Request) -> Response:
-        serializer = JobRequestSerializer(data=request.data)
+        serializer = OrderSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        job = services.submit_job(
-            team=request.team, user=request.user, params=serializer.to_params(), request_key=_request_key(request)
-        )
+        order = {
+            "team": request.team,
+            "user": request.user,
+            "params": serializer.to_params(),
+            "request_key": _request_key(request),
+            "at_most_centi": serializer.validated_data.get("max_credits"),
+        }
+        mode = DryRunSerializer(data=request.query_params.dict())
+        mode.is_valid(raise_exception=True)
+        if mode.validated_data["dry_run"]:
+            return Response(QuoteSerializer(estimates.rehearse(**order)).data)
+        job = services.submit_job(**order)
         response = _status(request, job, code=202)
         response["Location"] = reverse("api:generation", args=[job.id], request=request)
         return response
@@ -94,7 +111,8 @@ class JobListView(APIView):
         serializer.is_valid(raise_exception=True)
         asked = serializer.validated_data
         page = queries.job_page(request.team, asked.get("cursor"), status=asked.get("status", ""), size=asked["limit"])
-        return Response(JobPageSerializer(page, context={"request": request}).data)
+        context = {"request": request, "holds": credits.first_holds([job.pk for job in page.items])}
+        return Response(JobPageSerializer(page, context=context).data)
 
 
 class JobView(APIView):
@@ -102,19 +120,18 @@ class JobView(APIView):
 
     abilities = {"GET": Ability.READ, "DELETE": Ability.GENERATE}
 
-    @extend_schema(operation_id="job", parameters=[JOB_ID], responses={200: JobSerializer, **refusals(400, 404)})
+    @extend_schema(operation_id="job", parameters=[JOB_ID], responses={200: JobDetailSerializer, **refusals(400, 404)})
     def get(self, request: Request, job_id: str) -> Response:
-        return Response(JobSerializer(_job(request, job_id), context={"request": request}).data)
+        return _detail(request, _job(request, job_id))
 
     @extend_schema(
         operation_id="cancel",
         parameters=[JOB_ID],
-        responses={200: JobSerializer, **refusals(400, 404, 409)},
+        responses={200: JobDetailSerializer, **refusals(400, 404, 409)},
         description="Cancel an open job: its credits come back at once.",
     )
     def delete(self, request: Request, job_id: str) -> Response:
-        job = services.cancel_job(_job(request, job_id))
-        return Response(JobSerializer(job, context={"request": request}).data)
+        return _detail(request, services.cancel_job(_job(request, job_id)))
 
 
 class ParsePromptView(APIView):
@@ -181,7 +198,7 @@ class RootView(APIView):
     permission_classes = [AllowAny]
 
     def get(self, request: Request) -> Response:
-        names = ("schema", "generate", "jobs", "parse_prompt", "styles")
+        names = ("schema", "generate", "quotes", "jobs", "parse_prompt", "styles")
         return Response({name: reverse(f"api:{name}", request=request) for name in names})
 
 
@@ -200,6 +217,12 @@ def _status(request: Request, job: Job, code: int = 200) -> Response:
     if not job.is_over:
         response["Retry-After"] = str(ASK_AGAIN_SECONDS[Job.Status(job.status)])
     return response
+
+
+def _detail(request: Request, job: Job) -> Response:
+    receipt = credits.receipt_of(request.team, job.pk)
+    holds = {receipt.first.reference: receipt.first} if receipt else {}
+    return Response(JobDetailSerializer(job, context={"request": request, "receipt": receipt, "holds": holds}).data)
 
 
 def _job(request: Request, text: str, jobs: QuerySet[Job] | None = None) -> Job:

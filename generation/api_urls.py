@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 
-from generation import api, api_webhooks
+from generation import api, api_quotes, api_webhooks
 
 app_name = "api"
 # Ids are taken as text, so that a broken one is refused in JSON, like everything else.
@@ -12,6 +12,7 @@ urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("generate", api.GenerateView.as_view(), name="generate"),
     path("generate/<str:job_id>", api.GenerationView.as_view(), name="generation"),
+    path("quotes", api_quotes.QuoteView.as_view(), name="quotes"),
     path("jobs", api.JobListView.as_view(), name="jobs"),
     path("jobs/<str:job_id>", api.JobView.as_view(), name="job"),
     path("parse-prompt", api.ParsePromptView.as_view(), name="parse_prompt"),

@@ -70,11 +70,6 @@ class Card:
         return list(self.job.metadata.get("blocked", []))
 
     @property
-    def released_centi(self) -> int:
-        """What came back of the price: everything that was not delivered."""
-        return self.job.quoted_centi - self.job.charged_centi
-
-    @property
     def waited_ms(self) -> int | None:
         """How long it stood in the queue before its last start."""
         return _milliseconds(self.job.created_at, self.job.claimed_at)

@@ -47,11 +47,14 @@ class GenerateForm(forms.Form):
     num_inference_steps = forms.IntegerField(required=False, label="Steps")
     guidance_scale = forms.FloatField(required=False, label="Guidance")
     request_key = forms.CharField(required=False, max_length=REQUEST_KEY_CHARS_MAX, widget=forms.HiddenInput)
+    # The price in credits that the page showed. It stands in the quote, so that both change together.
+    shown_centi = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.label_suffix = ""
         self.params: Params | None = None
+        self.refusal_code = ""
         self.spec = catalog.CATALOG.get(str(self["model"].value() or ""), catalog.get(params.MODEL_DEFAULT))
         self.fields["size"].widget.choices = [("", "Automatic"), *map(_size_choice, self.spec.sizes)]
         self.fields["quality"].widget.choices = [("standard", "Standard"), ("hd", "HD: twice the steps")]
@@ -83,6 +86,7 @@ class GenerateForm(forms.Form):
 
     def refuse(self, error: Exception) -> None:
         """Show a service's refusal where it belongs: at its field, or above the form."""
+        self.refusal_code = getattr(error, "code", "")
         fields = error.fields if isinstance(error, InvalidParams) else {None: str(error)}
         for name, message in fields.items():
             self.add_error(name if name in self.fields else None, message)
@@ -92,7 +96,16 @@ class GenerateForm(forms.Form):
 
     def stray_errors(self) -> list[str]:
         """What is wrong with fields that the page does not show."""
-        return [str(text) for name in ("model", "request_key", "expansion_made") for text in self.errors.get(name, [])]
+        return [
+            str(text)
+            for name in ("model", "request_key", "expansion_made", "shown_centi")
+            for text in self.errors.get(name, [])
+        ]
+
+    @property
+    def is_unpaid(self) -> bool:
+        """Whether it was refused for want of credits."""
+        return self.refusal_code == "insufficient_credits"
 
     @property
     def is_edited(self) -> bool:

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from credits.amounts import plain
+from credits.serializers import AmountField, ReceiptSerializer
 from generation import queries, storage
 from generation.engine import catalog
 from generation.errors import InvalidParams
@@ -66,15 +67,21 @@ class JobListRequestSerializer(StrictSerializer):
     status = serializers.ChoiceField(choices=Job.Status.choices, required=False)
 
 
+class OrderSerializer(JobRequestSerializer):
+    """What to draw, and the most that it may cost."""
+
+    max_credits = AmountField(
+        required=False,
+        allow_null=True,
+        help_text="Refuse with price_changed when it costs more credits than this, after any pass.",
+    )
+
+
+class DryRunSerializer(serializers.Serializer):
+    dry_run = serializers.BooleanField(default=False, help_text="Check and price everything, and order nothing.")
+
+
 # --- Answers --------------------------------------------------------------------------------------------------------
-@extend_schema_field({"type": "string", "pattern": r"^\d+\.\d\d$", "example": "6.00"})
-class CreditsField(serializers.Field):
-    """An amount of credits, as a decimal with two places in a string, so that no client makes a float of it."""
-
-    def to_representation(self, value: int) -> str:
-        return plain(value)
-
-
 class ImageSerializer(serializers.ModelSerializer):
     """A picture. The links are stable and need the same credentials; they lead to short-lived ones."""
 
@@ -133,8 +140,8 @@ class JobStatusSerializer(serializers.ModelSerializer):
     progress = serializers.SerializerMethodField(allow_null=True)
     failure = serializers.SerializerMethodField(allow_null=True)
     images = serializers.SerializerMethodField()
-    credits_quoted = CreditsField(source="quoted_centi")
-    credits_charged = CreditsField(source="charged_centi")
+    credits_quoted = AmountField(source="quoted_centi")
+    credits_charged = AmountField(source="charged_centi")
 
     class Meta:
         model = Job
@@ -162,7 +169,7 @@ class JobSerializer(JobStatusSerializer):
     progress = None  # type: ignore[assignment]  # of one job: GET /api/v1/generate/{id}
     size = serializers.SerializerMethodField()
     images_blocked = serializers.SerializerMethodField(help_text="Made, but stopped by the image check; not charged.")
-    credits_per_image = CreditsField(source="quote.unit_centi")
+    credits_per_image = AmountField(source="quote.unit_centi")
     credits_returned = serializers.SerializerMethodField(allow_null=True, help_text="null while the job is open.")
 
     class Meta:
@@ -185,9 +192,27 @@ class JobSerializer(JobStatusSerializer):
     def get_images_blocked(self, job: Job) -> int:
         return len(job.metadata.get("blocked", ()))
 
-    @extend_schema_field(CreditsField)
+    @extend_schema_field(AmountField)
     def get_credits_returned(self, job: Job) -> str | None:
-        return plain(job.quoted_centi - job.charged_centi) if job.is_over else None
+        """The context has the `holds` of all jobs that it is asked about: a pass may have paid a part of the quote."""
+        hold = self.context["holds"].get(str(job.pk))
+        return plain(max(0, hold.amount_centi - job.charged_centi)) if hold and job.is_over else None
+
+
+class JobDetailSerializer(JobSerializer):
+    """A job and its receipt, which stands in the context."""
+
+    receipt = serializers.SerializerMethodField(allow_null=True)
+
+    class Meta:
+        model = Job
+        fields = (*JobSerializer.Meta.fields, "receipt")
+        read_only_fields = fields
+
+    @extend_schema_field(ReceiptSerializer)
+    def get_receipt(self, job: Job) -> dict[str, Any] | None:
+        receipt = self.context["receipt"]
+        return dict(ReceiptSerializer(receipt).data) if receipt else None
 
 
 class JobPageSerializer(serializers.Serializer):

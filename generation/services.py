@@ -48,9 +48,9 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_m
         TooManyJobs: the team has as many unfinished jobs as its plan allows.
         QueueFull: everybody together has `QUEUE_LENGTH_MAX` queued jobs.
     """
-    if first := _job_of(team, request_key, params):
+    if first := first_job(team, request_key, params):
         return first
-    model = _offered(ImageModel, "model", params.model)
+    model = offered_model(params)
     words, may_improve = _words_for_now(params)
     quote = queries.quote(params, model.complexity)
     job = _new_job(team, user, params, words)
@@ -76,7 +76,7 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_m
             failpoint("submit.before_commit")
     except IntegrityError:
         # Another request with this key was a moment earlier.
-        if first := _job_of(team, request_key, params):
+        if first := first_job(team, request_key, params):
             return first
         raise
     return job
@@ -214,7 +214,13 @@ def _is_improvable(made: Expansion) -> bool:
     return expansion.is_on() and made.expander == "local"
 
 
-def _job_of(team: Team, request_key: str, params: Params) -> Job | None:
+def offered_model(params: Params) -> ImageModel:
+    """The model that a request names. Raises: InvalidParams, where it is not offered."""
+    return _offered(ImageModel, "model", params.model)
+
+
+def first_job(team: Team, request_key: str, params: Params) -> Job | None:
+    """The job that a request key has made. Raises: RequestKeyReused, where it was another request."""
     job = Job.objects.filter(team=team, request_key=request_key).first()
     if job and job.request_fingerprint != params.fingerprint():
         raise RequestKeyReused("This request key stands for another request. Use a new one.")

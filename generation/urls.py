@@ -16,6 +16,7 @@ urlpatterns = [
     path("jobs", jobs.history, name="history"),
     path("jobs/more", jobs.history_more, name="history_more"),
     path("jobs/<uuid:job_id>", jobs.job, name="job"),
+    path("jobs/<uuid:job_id>/receipt", jobs.receipt, name="receipt"),
     path("jobs/<uuid:job_id>/card", jobs.job_card, name="job_card"),
     path("jobs/<uuid:job_id>/progress", jobs.job_progress, name="job_progress"),
     path("jobs/<uuid:job_id>/preview", jobs.preview, name="preview"),

@@ -20,8 +20,9 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-theme-toggle], [data-copy]");
+  const button = event.target.closest("[data-theme-toggle], [data-copy], [data-print]");
   if (!button) return;
+  if ("print" in button.dataset) return print();
   if (button.dataset.copy) {
     await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
     toast("Copied.", "success");
@@ -58,11 +59,42 @@ document.addEventListener("htmx:confirm", (event) => {
   if (!event.detail.question) return;
   event.preventDefault();
   const dialog = document.getElementById("confirm");
+  const { yes, no } = event.detail.elt.dataset;
   dialog.querySelector(".dialog__question").textContent = event.detail.question;
+  dialog.querySelector(".dialog__yes").textContent = yes ?? "Delete";
+  dialog.querySelector(".dialog__yes").classList.toggle("button--danger", !yes);
+  dialog.querySelector(".dialog__no").textContent = no ?? "Keep";
   dialog.returnValue = "";
   dialog.addEventListener("close", () => dialog.returnValue && event.detail.issueRequest(true), { once: true });
   dialog.showModal();
 });
+
+// A price that is being asked for is waited for: nobody is charged what they have not seen.
+const PRICED = "#composer :is([name=count], [name=product], [name=size], [name=quality], [name=model])";
+document.addEventListener("change", (event) => {
+  if (event.target.matches(PRICED)) document.getElementById("quote").dataset.stale = "";
+});
+document.addEventListener("htmx:confirm", (event) => {
+  const quote = document.getElementById("quote");
+  if (event.detail.elt.id !== "composer" || !quote || !("stale" in quote.dataset)) return;
+  event.preventDefault();
+  if ("waits" in quote.dataset) return; // the second half of a double click
+  quote.dataset.waits = "";
+  quote.addEventListener("htmx:afterRequest", () => event.detail.issueRequest(true), { once: true });
+});
+
+// A running pass counts down. When its time is up, what depends on it is asked for again.
+const ends = new WeakMap();
+setInterval(() => {
+  for (const clock of document.querySelectorAll("[data-seconds-left]")) {
+    if (!ends.has(clock)) ends.set(clock, Date.now() + 1000 * clock.dataset.secondsLeft);
+    const left = Math.max(0, Math.round((ends.get(clock) - Date.now()) / 1000));
+    clock.textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    if (left) continue;
+    clock.removeAttribute("data-seconds-left");
+    htmx.trigger(document.body, "balance-changed");
+  }
+}, 1000);
 
 // The next rough picture takes the place of the last one only when it is decoded, so that nothing flickers.
 function showRough(progress) {

@@ -79,7 +79,7 @@ class SmallJSONParser(JSONParser):
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Print every refusal as `{"code", "message"}`, with the fields that were wrong where there are any."""
     if isinstance(error, DomainError):
-        refusal = {"code": error.code, "message": str(error), "fields": getattr(error, "fields", None)}
+        refusal = {"code": error.code, "message": str(error), "fields": getattr(error, "fields", None), **error.details}
         response = Response({k: v for k, v in refusal.items() if v is not None}, status=error.http_status)
         if error.retry_after_seconds is not None:
             response["Retry-After"] = str(error.retry_after_seconds)

@@ -10,6 +10,7 @@ class RefusalSerializer(serializers.Serializer):
     code = serializers.CharField(help_text="Stable, for programs.")
     message = serializers.CharField(help_text="For people.")
     fields_ = serializers.DictField(child=serializers.CharField(), required=False)
+    price = serializers.CharField(required=False, help_text="With `price_changed`: what it costs now, in credits.")
 
     def get_fields(self) -> dict[str, serializers.Field]:
         fields = super().get_fields()

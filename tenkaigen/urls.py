@@ -18,8 +18,8 @@ urlpatterns = [
     path(settings.ADMIN_PATH, admin.site.urls),
     path("accounts/", include("allauth.account.urls")),
     path("", include("accounts.urls")),
-    path("credits/", include("credits.urls")),
-    path("api/v1/credits/", include("credits.api_urls")),
+    path("", include("credits.urls")),
+    path("api/v1/", include("credits.api_urls")),
     path("api/v1/", include("generation.api_urls")),
     path("", include("generation.urls")),
 ]

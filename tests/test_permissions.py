@@ -16,6 +16,8 @@ from django.urls import URLResolver, get_resolver, reverse
 from accounts import services as account_services
 from accounts.models import ApiKey, Invitation, Membership, Scope, Team, User
 from accounts.roles import ROLES_OF, SCOPE_OF, Ability, Role
+from credits import passes
+from credits.models import Notice, Pass, PassProduct
 from generation import events, storage
 from generation.models import Image, Job
 from tests.factories import make_job, make_member, make_user, team_of
@@ -77,13 +79,22 @@ ROUTES: dict[str, Row] = {
     "accounts:open_invitation": Row(PUBLIC, {}),
     "accounts:activity": page(get="read"),
     "accounts:activity_more": page(get="read"),
+    "credits:dashboard": page(get="read"),
+    "credits:panel": page(get="read"),
+    "credits:dismiss_notice": page(post="generate"),
+    "credits:start_pass": page(get="generate", post="generate"),
+    "credits:plans": Row(PUBLIC, {}),
     "credits:statement": page(get="read"),
     "credits:statement_more": page(get="read"),
     "credits:statement_csv": page(get="read"),
+    "credits_api:balance": api(get="read"),
     "credits_api:history": api(get="read"),
+    "credits_api:passes": api(get="read"),
+    "credits_api:activate_pass": api(post="generate"),
     "api:root": Row(PUBLIC, {}),
     "api:schema": Row(PUBLIC, {}),
     "api:generate": api(post="generate"),
+    "api:quotes": api(post="read"),
     "api:generation": api(get="read"),
     "api:jobs": api(get="read"),
     "api:job": api(get="read", delete="generate"),
@@ -102,6 +113,7 @@ ROUTES: dict[str, Row] = {
     "generation:history": page(get="read"),
     "generation:history_more": page(get="read"),
     "generation:job": page(get="read"),
+    "generation:receipt": page(get="read"),
     "generation:job_card": page(get="read"),
     "generation:job_progress": Row(TICKET, {"get": "read"}),
     "generation:preview": Row(TICKET, {}),
@@ -114,7 +126,7 @@ ROUTES: dict[str, Row] = {
     "generation:file": Row(PUBLIC, {}),  # by a link that is signed and runs out
 }
 ELSEWHERE = ("admin:", "account_")  # test_admin tries every admin page; the sign-in pages are allauth's own
-OBJECTS = ("team_id", "member_id", "invitation_id", "job_id", "image_id", "key_id")
+OBJECTS = ("team_id", "member_id", "invitation_id", "job_id", "image_id", "key_id", "pass_id", "notice_id")
 
 
 def routes(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -141,6 +153,8 @@ class Owner:
     image: Image
     key: ApiKey
     key_text: str
+    waiting_pass: Pass
+    notice: Notice
 
     def address(self, name: str) -> str:
         values = {
@@ -151,6 +165,8 @@ class Owner:
             "job_id": self.job.pk,
             "image_id": self.image.pk,
             "key_id": self.key.pk,
+            "pass_id": self.waiting_pass.pk,
+            "notice_id": self.notice.pk,
             "variant": "original",
             "token": "forged",
         }
@@ -164,11 +180,14 @@ def owner() -> Owner:
     key, text = account_services.create_api_key(team=team_of(user), user=user, name="theirs")
     make_member(team_of(user))
     account_services.invite(team=team_of(user), email="p@example.com", role=Role.MEMBER, actor=user)
-    return Owner(user, make_job(user), image, key, text)
+    flash = PassProduct.objects.get(slug="flash")
+    waiting = passes.issue(team=team_of(user), product=flash, reference="sale", actor="test")
+    notice = Notice.objects.create(wallet=team_of(user).wallet, kind="low", key="1000", text="Few credits are left.")
+    return Owner(user, make_job(user), image, key, text, waiting, notice)
 
 
 def everything() -> list[Any]:
-    rows = [list(model.objects.order_by("pk").values()) for model in (Job, Image, ApiKey, Membership, Team, Invitation)]
+    rows = [list(model.objects.order_by("pk").values()) for model in (Job, Image, ApiKey, Membership, Team, Invitation, Pass, Notice)]
     for row in rows[2]:
         del row["last_used_at"]
     return rows

@@ -1,54 +1,33 @@
 """Credits in templates."""
 
+from uuid import UUID
+
 from django import template
 
-from credits.amounts import CENTI, show
+from accounts.models import Team
+from credits import words
+from credits.amounts import show
 from credits.ledger.books import MOVES
-from credits.models import Entry, Grant
-from credits.queries import grants_of
+from credits.models import Entry, Hold
+from credits.queries import JobReceipt, receipt_of
 
 register = template.Library()
 register.filter("credits", show)
-register.simple_tag(grants_of)
-
-MOVEMENTS: dict[str, str] = {
-    Entry.Kind.GRANT: "Credits added",
-    Entry.Kind.RESERVE: "Set aside for a job",
-    Entry.Kind.SETTLE: "Charged for a job",
-    Entry.Kind.RELEASE: "Given back from a job",
-    Entry.Kind.LAPSE: "Ended while set aside",
-    Entry.Kind.EXPIRE: "Ended",
-    Entry.Kind.REVOKE: "Taken back",
-    Entry.Kind.REINSTATE: "Given again",
-    Entry.Kind.OWE: "Taken back after it was spent",
-    Entry.Kind.REPAY: "Paid an open debt",
-    Entry.Kind.FORGIVE: "Debt forgiven",
-}
-SHORT: dict[str, str] = {
-    Entry.Kind.GRANT: "Added",
-    Entry.Kind.RESERVE: "Set aside",
-    Entry.Kind.SETTLE: "Charged",
-    Entry.Kind.RELEASE: "Given back",
-    Entry.Kind.LAPSE: "Ended aside",
-    Entry.Kind.EXPIRE: "Ended",
-    Entry.Kind.REVOKE: "Taken back",
-    Entry.Kind.REINSTATE: "Given again",
-    Entry.Kind.OWE: "Debt",
-    Entry.Kind.REPAY: "Debt paid",
-    Entry.Kind.FORGIVE: "Forgiven",
-}
+register.filter("quantity", words.quantity)
+register.filter("origin", words.origin)
+register.filter("pictures", words.pictures)
 
 
 @register.filter
 def kind_name(kind: str) -> str:
     """A kind of entry in a word or two, for a filter."""
-    return SHORT[kind]
+    return words.SHORT[kind]
 
 
 @register.filter
 def movement(entry: Entry) -> str:
     """What an entry was, in words."""
-    return MOVEMENTS[entry.kind]
+    return words.KINDS[entry.kind]
 
 
 @register.filter
@@ -56,11 +35,42 @@ def effect(entry: Entry) -> str:
     """What an entry did to what can be spent: `+6`, `−6`, `−1 image`; `6` for a charge, which was set aside before."""
     source, target = MOVES[entry.kind]
     sign = "+" if target == "available" else "−" if source == "available" else ""
-    return f"{sign}{_amount(entry)}"
+    return f"{sign}{words.quantity(entry.amount_centi, entry.grant.unit)}"
 
 
-def _amount(entry: Entry) -> str:
-    if entry.grant.unit == Grant.Unit.CREDIT:
-        return show(entry.amount_centi)
-    images = entry.amount_centi // CENTI
-    return f"{images} image{'' if images == 1 else 's'}"
+@register.filter
+def work(hold: Hold) -> str:
+    """What a hold was made for."""
+    return words.work(hold.quote)
+
+
+@register.filter
+def factors(hold: Hold) -> list[tuple[str, str]]:
+    """The factors of a hold's price."""
+    return words.factors(hold.quote)
+
+
+@register.filter
+def set_aside(hold: Hold) -> str:
+    """What a hold holds: `12 credits`, `2 images of a pass and 12 credits`."""
+    parts = [f"{words.pictures(hold.pass_images, 'image')} of a pass"] if hold.pass_images else []
+    parts += [f"{show(hold.amount_centi)} credits"] if hold.amount_centi else []
+    return " and ".join(parts)
+
+
+@register.filter
+def minutes_left(seconds: int) -> str:
+    """`2467` as `41:07`."""
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+@register.filter
+def money(cents: int, currency: str) -> str:
+    """`5000` and `INR` as `INR 50`."""
+    return f"{currency} {show(cents)}"
+
+
+@register.simple_tag
+def job_receipt(team: Team, job_id: UUID) -> JobReceipt | None:
+    """What a job came to; None where nothing was reserved for it."""
+    return receipt_of(team, job_id)

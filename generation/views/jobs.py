@@ -11,6 +11,7 @@ from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigg
 
 from accounts.access import needs
 from accounts.roles import Ability
+from credits.queries import receipt_of
 from generation import events, queries, services
 from generation.cards import Watch, card_of
 from generation.models import Job
@@ -51,6 +52,14 @@ def history_more(request: HtmxRequest) -> HttpResponse:
 def job(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     card = card_of(find_job(request, job_id), request.user, place=ON_PAGE)
     return render(request, "generation/job.html", {"card": card, "job": card.job})
+
+
+@needs(Ability.READ)
+@require_GET
+def receipt(request: HtmxRequest, job_id: UUID) -> HttpResponse:
+    """What a job cost and why, to read and to print."""
+    found = find_job(request, job_id)
+    return render(request, "generation/receipt.html", {"job": found, "receipt": receipt_of(request.team, found.pk)})
 
 
 @needs(Ability.READ)

@@ -10,9 +10,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import needs
 from accounts.roles import Ability
-from credits.pricing import Quote
-from generation import queries, services
+from credits import passes
+from credits.queries import PassState, states_of
+from generation import estimates, queries, services
 from generation.cards import card_of, cards_of
+from generation.estimates import Estimate
 from generation.forms import GenerateForm, settings_only
 from generation.views.drafts import drop_draft, initial_of
 from tenkaigen.errors import DomainError
@@ -38,6 +40,7 @@ def submit(request: HtmxRequest) -> HttpResponse:
             user=request.user,
             params=form.to_params(),
             request_key=form.cleaned_data["request_key"],
+            at_most_centi=form.cleaned_data["shown_centi"],
         )
     except DomainError as error:
         form.refuse(error)
@@ -48,7 +51,8 @@ def submit(request: HtmxRequest) -> HttpResponse:
     context = {
         "card": card_of(job, request.user),
         "next_request_key": uuid4().hex,
-        "price": _price(request.POST),
+        "estimate": _estimate(request, request.POST),
+        "passes": _passes(request),
         "toast": "On its way.",
     }
     return render(request, "generation/_submitted.html", context, status=201)
@@ -58,7 +62,7 @@ def submit(request: HtmxRequest) -> HttpResponse:
 @require_POST
 def quote(request: HtmxRequest) -> HttpResponse:
     """What the request would cost with the settings as they are now."""
-    return render(request, "generation/_quote.html", {"price": _price(request.POST)})
+    return render(request, "generation/_quote.html", {"estimate": _estimate(request, request.POST)})
 
 
 @needs(Ability.GENERATE)
@@ -90,27 +94,31 @@ def model_settings(request: HtmxRequest) -> HttpResponse:
 
 def _page(request: HtmxRequest, form: GenerateForm, status: int = 200) -> HttpResponse:
     jobs = queries.recent_jobs(request.team)
-    context = {**_composer(form), "cards": cards_of(jobs, request.user)}
+    context = {**_composer(request, form), "cards": cards_of(jobs, request.user), "passes": _passes(request)}
     return render(request, "generation/studio.html", context, status=status)
 
 
 def _refused(request: HtmxRequest, form: GenerateForm, status: int) -> HttpResponse:
     if request.htmx:
-        return form_again(request, "generation/_composer.html", _composer(form), status)
+        return form_again(request, "generation/_composer.html", _composer(request, form), status)
     return _page(request, form, status)
 
 
-def _composer(form: GenerateForm) -> dict[str, object]:
+def _composer(request: HtmxRequest, form: GenerateForm) -> dict[str, object]:
     return {
         "form": form,
         "styles": list(queries.styles()),
         "products": list(queries.products()),
         "models": list(queries.models()),
-        "price": _price(form.data if form.is_bound else form.initial),
+        "estimate": _estimate(request, form.data if form.is_bound else form.initial),
     }
 
 
-def _price(values: Mapping[str, object]) -> Quote | None:
-    """What settings cost; None where they are not valid, and the form says why."""
+def _estimate(request: HtmxRequest, values: Mapping[str, object]) -> Estimate | None:
+    """What settings cost and who would pay; None where they are not valid, and the form says why."""
     form = settings_only(values)
-    return queries.quote(form.to_params()) if form.is_valid() else None
+    return estimates.of(request.team, queries.quote(form.to_params())) if form.is_valid() else None
+
+
+def _passes(request: HtmxRequest) -> list[PassState]:
+    return states_of(passes.shown_to(request.team))

@@ -157,7 +157,7 @@ def test_cancel(program):
 def test_the_list_pages_and_filters(program, django_assert_num_queries):
     jobs = [make_job(program.user) for _ in range(5)]
     program.delete(f"jobs/{jobs[0].id}")
-    with django_assert_num_queries(3):  # the key, the jobs, their images
+    with django_assert_num_queries(4):  # the key, the jobs, their images and holds
         first = program.get("jobs?limit=2").json()
     second = program.get(f"jobs?limit=2&cursor={first['next_cursor']}").json()
     third = program.get(f"jobs?limit=2&cursor={second['next_cursor']}").json()

@@ -31,7 +31,7 @@ def schema() -> dict:
 def test_it_is_valid_and_names_every_address(schema):
     assert get_resolver()
     paths = {f"/api/v1/{pattern.pattern}" for pattern in api_urls.urlpatterns if pattern.name not in HIDDEN}
-    paths |= {f"/api/v1/credits/{pattern.pattern}" for pattern in credits_api_urls.urlpatterns}
+    paths |= {f"/api/v1/{pattern.pattern}" for pattern in credits_api_urls.urlpatterns}
     assert {path.replace("<str:", "{").replace(">", "}") for path in paths} == set(schema["paths"])
     schemes = schema["components"]["securitySchemes"]
     assert schemes["apiKey"]["scheme"] == "bearer"

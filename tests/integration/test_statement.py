@@ -8,7 +8,8 @@ from django.db import transaction
 
 from accounts import services as accounts
 from credits import services as credit_services
-from credits.models import Entry
+from credits import words
+from credits.models import Entry, Grant
 from credits.queries import statement_page
 from generation import services
 from tests.factories import make_job, make_user, team_of
@@ -73,7 +74,7 @@ def test_the_page_takes_few_statements_however_many_entries(client, owner, djang
 
 
 def test_the_csv_holds_everything_and_no_formula(client, owner, monkeypatch):
-    monkeypatch.setattr("credits.queries.EXPORT_CHUNK", 2)
+    monkeypatch.setattr("credits.queries.statement.EXPORT_CHUNK", 2)
     for number in range(4):
         give(owner, reference=f"ticket-{number}", reason="=1+1")
     answer = client.get(CSV)
@@ -109,6 +110,5 @@ def test_what_is_not_offered_is_refused(client, owner, query):
 
 
 def test_every_kind_of_entry_has_its_words():
-    from credits.templatetags.credits import MOVEMENTS, SHORT
-
-    assert MOVEMENTS.keys() == SHORT.keys() == set(Entry.Kind)
+    assert words.KINDS.keys() == words.SHORT.keys() == set(Entry.Kind)
+    assert words.SOURCES.keys() == set(Grant.Source)

@@ -1,44 +1,16 @@
-"""What is read about credits."""
+"""Every movement of a team's credits, a page at a time or all of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.db.models import Q, QuerySet, Sum
-from django.db.models.functions import Coalesce, Now
+from django.db.models import QuerySet
 
 from accounts.models import Team
-from credits.models import Entry, Grant, Wallet
+from credits.models import Entry
 from tenkaigen.paging import BadCursor
 
 STATEMENT_PAGE = 50
 EXPORT_CHUNK = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """What a team can spend now, and what its running jobs have set aside. Hundredths of a credit."""
-
-    available_centi: int
-    held_centi: int
-
-
-def balance_of(team: Team) -> Balance:
-    """The balance in one statement. Grants that have ended do not count, swept or not."""
-    in_force = Q(grants__effective_at__lte=Now()) & (Q(grants__expires_at=None) | Q(grants__expires_at__gt=Now()))
-    sums = (
-        Wallet.objects.filter(team=team)
-        .values("held_centi")
-        .annotate(available=Coalesce(Sum("grants__available_centi", filter=in_force), 0))
-        .values("held_centi", "available")
-        .order_by("id")
-        .first()
-    )
-    return Balance(sums["available"], sums["held_centi"]) if sums else Balance(0, 0)
-
-
-def grants_of(team: Team) -> list[Grant]:
-    """Grants with something left, in the order in which they end."""
-    return list(Grant.objects.filter(wallet__team=team, available_centi__gt=0).order_by("expires_at", "id")[:50])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +45,7 @@ def whole_statement(team: Team, *, kind: str = "") -> Iterator[Entry]:
 
 
 def _entries(team: Team, kind: str) -> QuerySet[Entry]:
-    entries = Entry.objects.filter(wallet__team=team).select_related("grant", "hold").order_by("-seq")
+    entries = Entry.objects.filter(wallet__team=team).select_related("grant__of_pass", "hold").order_by("-seq")
     return entries.filter(kind=kind) if kind else entries
 
 

@@ -14,10 +14,14 @@ from accounts.roles import Ability
 from credits.amounts import plain
 from credits.models import Entry
 from credits.queries import statement_page, whole_statement
+from credits.words import origin, work
 from tenkaigen.htmx import HtmxRequest
 from tenkaigen.paging import BadCursor
 
-COLUMNS = ("number", "time", "kind", "amount", "available_after", "reserved_after", "source", "job", "actor", "reason")
+COLUMNS = (
+    "number", "time", "kind", "unit", "amount", "available_after", "reserved_after", "debt_after", "source", "what",
+    "job", "actor", "reason",
+)  # fmt: skip
 # A spreadsheet would run a cell that begins with one of these.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -75,11 +79,14 @@ def _csv_lines(entries: Iterator[Entry]) -> Iterator[str]:
                 entry.seq,
                 entry.created_at.isoformat(timespec="seconds"),
                 entry.kind,
+                entry.grant.unit,
                 plain(entry.amount_centi),
                 plain(entry.available_after_centi),
                 plain(entry.held_after_centi),
+                plain(entry.debt_after_centi),
                 entry.grant.source,
-                entry.hold.reference if entry.hold else "",
+                _harmless(work(entry.hold.quote) if entry.hold else origin(entry.grant)),
+                entry.hold.job_id if entry.hold else "",
                 _harmless(entry.actor),
                 _harmless(entry.reason),
             ]

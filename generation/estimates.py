@@ -1,0 +1,63 @@
+"""What something would cost and whether it would be accepted, without doing it."""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+from django.db import transaction
+
+from accounts.models import Team, User
+from credits import prices, pricing
+from credits import queries as credits
+from credits.pricing import Ask, Quote
+from credits.queries import Preview
+from generation import queries, services
+from generation.params import Params
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A price, and how the team would pay it at this moment."""
+
+    quote: Quote
+    preview: Preview
+
+
+def of(team: Team, quote: Quote) -> Estimate:
+    """Who would pay a quote now, in one statement and without a lock."""
+    return Estimate(quote, credits.preview(team, quote))
+
+
+def of_training(team: Team, ask: Ask) -> Estimate:
+    """What a model of one's own, or its next version, would cost now.
+
+    Raises:
+        PriceMissing: the price list has a hole where this falls.
+    """
+    return of(team, pricing.quote(prices.current(), ask))
+
+
+def of_pictures(team: Team, params: Params) -> Estimate:
+    """What pictures would cost now.
+
+    Raises:
+        InvalidParams: a model that is not offered.
+        PriceMissing: the price list has a hole where this falls.
+    """
+    return of(team, queries.quote(params, services.offered_model(params).complexity))
+
+
+def rehearse(*, team: Team, user: User, params: Params, request_key: str, at_most_centi: int | None = None) -> Estimate:
+    """Submit a request and undo it: every refusal is the real one, and nothing is kept, charged or rung.
+
+    The key stays free. One that stands for this very request already does not matter.
+
+    Raises:
+        Everything that `services.submit_job` raises.
+    """
+    services.first_job(team, request_key, params)
+    with transaction.atomic():
+        job = services.submit_job(
+            team=team, user=user, params=params, request_key=f"rehearsal:{uuid4()}", at_most_centi=at_most_centi
+        )
+        transaction.set_rollback(True)
+    return of(team, Quote.from_dict(job.quote))
