@@ -85,12 +85,22 @@ class TeamAdmin(admin.ModelAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(OneByOneAdmin):
-    list_display = ("name", "prefix", "team_link", "user", "created_at", "last_used_at", "revoked_at")
+    list_display = (
+        "name",
+        "prefix",
+        "team_link",
+        "user",
+        "scopes",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
     list_select_related = ("team", "user")
     search_fields = ("name", "prefix", "team__name", "user__email")
     search_ids = ("id", "team_id")
     ordering = ("-created_at",)
-    fields = ("name", "prefix", "team_link", "user", "created_at", "last_used_at", "revoked_at")
+    fields = (*list_display, "monthly_cap_centi")
     actions = ("revoke",)
 
     @admin.display(description="team", ordering="team__name")

@@ -1,15 +1,22 @@
 """What the account and team pages' forms read."""
 
-from django import forms
+from datetime import timedelta
+from typing import Any
 
-from accounts.models import ApiKey, Membership, Team
+from django import forms
+from django.utils import timezone
+
+from accounts.models import ApiKey, Membership, Scope, Team
+from accounts.models.keys import default_scopes
 
 Role = Membership.Role
+LIFETIMES = [("", "ever"), (30, "30 days"), (90, "90 days"), (365, "a year")]
+CAP_CREDITS_MAX = 10_000_000
 GIVEN_ROLES = [(role.value, role.label) for role in (Role.ADMIN, Role.MEMBER, Role.VIEWER)]
 
 
 class ApiKeyForm(forms.Form):
-    """The name of a new key."""
+    """A new key: its name, what it may do, until when, and what it may spend."""
 
     name = forms.CharField(
         max_length=ApiKey._meta.get_field("name").max_length,
@@ -17,6 +24,32 @@ class ApiKeyForm(forms.Form):
         error_messages={"required": "Give the key a name, so that you know it again."},
         widget=forms.TextInput(attrs={"placeholder": "My website", "autocomplete": "off"}),
     )
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices,
+        initial=default_scopes,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one thing that the key may do."},
+    )
+    days = forms.TypedChoiceField(
+        choices=LIFETIMES, coerce=int, required=False, empty_value=None, label="It works for", initial=""
+    )
+    cap = forms.IntegerField(
+        min_value=1,
+        max_value=CAP_CREDITS_MAX,
+        required=False,
+        label="Credits a month, at most",
+        widget=forms.NumberInput(attrs={"placeholder": "no limit"}),
+    )
+
+    def terms(self) -> dict[str, Any]:
+        """What `create_api_key` takes besides team and person."""
+        data = self.cleaned_data
+        return {
+            "name": data["name"],
+            "scopes": data["scopes"],
+            "expires_at": timezone.now() + timedelta(days=data["days"]) if data["days"] else None,
+            "monthly_cap_centi": data["cap"] * 100 if data["cap"] else None,
+        }
 
 
 class TeamForm(forms.Form):

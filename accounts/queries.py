@@ -72,7 +72,7 @@ def find_key(text: str) -> tuple[ApiKey, Membership] | None:
     """
     kind, _, rest = text.partition("_")
     prefix, _, secret = rest.partition("_")
-    if kind != "tk" or not secret:
+    if kind != "tk" or not secret or not prefix.isalnum():
         return None
     key = _usable_keys().filter(prefix=prefix).first()
     if key is None or not compare_digest(key.secret_sha256, hash_secret(secret)):

@@ -30,7 +30,7 @@ def create_key(request: HtmxRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, form, status=422)
     try:
-        _, secret = services.create_api_key(team=request.team, user=request.user, name=form.cleaned_data["name"])
+        _, secret = services.create_api_key(team=request.team, user=request.user, **form.terms())
     except DomainError as error:
         form.add_error(None, str(error))
         return _page(request, form, status=page_status(error))

@@ -97,7 +97,7 @@ def test_the_account_shows_balance_and_keys():
 def test_a_new_key_is_shown_once():
     user = make_user()
     client = client_of(user)
-    answer = client.post("/account/keys", {"name": "site"})
+    answer = client.post("/account/keys", {"name": "site", "scopes": ["read"]})
     assert answer.status_code == 201
     (secret,) = re.findall(r"tk_[0-9a-f]{8}_[\w-]{43}", answer.content.decode())
     assert secret not in client.get("/account/").content.decode()
@@ -106,7 +106,7 @@ def test_a_new_key_is_shown_once():
 
 @pytest.mark.parametrize("name", ["", "x" * 81])
 def test_a_key_needs_a_name(name):
-    answer = client_of(make_user()).post("/account/keys", {"name": name})
+    answer = client_of(make_user()).post("/account/keys", {"name": name, "scopes": ["read"]})
     assert answer.status_code == 422 and b'class="error"' in answer.content
     assert not ApiKey.objects.exists()
 
@@ -115,7 +115,7 @@ def test_too_many_keys_are_refused_in_words():
     user = make_user()
     for number in range(20):
         create_api_key(team=team_of(user), user=user, name=str(number))
-    answer = client_of(user).post("/account/keys", {"name": "one more"})
+    answer = client_of(user).post("/account/keys", {"name": "one more", "scopes": ["read"]})
     assert answer.status_code == 409 and b"Revoke one" in answer.content
 
 
