@@ -37,7 +37,9 @@ WITH closed AS (
         CASE WHEN status = 'completed' AND kind = 'image'
             THEN count - COALESCE(jsonb_array_length(metadata -> 'blocked'), 0) ELSE 0 END AS images,
         CASE WHEN ROW_NUMBER() OVER (PARTITION BY worker, claimed_at ORDER BY device_ms DESC NULLS LAST) = 1
-            THEN device_ms / 1000.0 ELSE 0 END AS device_seconds
+            THEN device_ms / 1000.0 ELSE 0 END AS device_seconds,
+        (SELECT SUM(images * price_per_image) FROM generation_remoterequest WHERE job_id = generation_job.id)
+            AS remote_price
     FROM generation_job
     WHERE finished_at >= %(since)s AND finished_at < %(until)s
 )
@@ -52,7 +54,8 @@ SELECT {name},
     PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY processing_seconds) FILTER (WHERE status = 'completed'),
     COALESCE(SUM(device_seconds), 0),
     COALESCE(SUM(stored_bytes), 0),
-    COALESCE(SUM(charged_centi), 0)
+    COALESCE(SUM(charged_centi), 0),
+    COALESCE(SUM(remote_price), 0)
 FROM closed GROUP BY 1 ORDER BY 1
 """
 TALLY = """
@@ -77,6 +80,7 @@ class Line:
     device_seconds: float = 0.0
     stored_bytes: int = 0
     charged_centi: int = 0
+    remote_price: Decimal = Decimal(0)  # what remote providers took, in PRICE_CURRENCY
 
     @property
     def jobs(self) -> int:
@@ -90,12 +94,16 @@ class Line:
 
     @property
     def cost(self) -> Decimal | None:
-        """What the device and the store took for this, in PRICE_CURRENCY; None while no price is set."""
-        if not settings.DEVICE_PRICE_PER_HOUR:
+        """What devices, providers and the store took for this, in PRICE_CURRENCY; None while no price is set."""
+        if not settings.DEVICE_PRICE_PER_HOUR and not self.remote_price:
             return None
         device = Decimal(self.device_seconds) / HOUR_SECONDS * settings.DEVICE_PRICE_PER_HOUR
         months = Decimal(settings.IMAGE_LIFETIME_DAYS) / MONTH_DAYS
-        return device + Decimal(self.stored_bytes) / GB_BYTES * months * settings.STORAGE_PRICE_PER_GB_MONTH
+        return (
+            device
+            + self.remote_price
+            + Decimal(self.stored_bytes) / GB_BYTES * months * settings.STORAGE_PRICE_PER_GB_MONTH
+        )
 
     @property
     def cost_per_1000(self) -> Decimal | None:
@@ -222,7 +230,7 @@ def tallies() -> dict[Ending, Tally]:
 
 
 def _line(name: Any, completed: int, failed: int, canceled: int, images: Any, *rest: Any) -> Line:
-    mean, p95, device, stored, charged = rest
+    mean, p95, device, stored, charged, remote = rest
     return Line(
         name=str(name),
         completed=completed,
@@ -234,6 +242,7 @@ def _line(name: Any, completed: int, failed: int, canceled: int, images: Any, *r
         device_seconds=float(device),
         stored_bytes=int(stored),
         charged_centi=int(charged),
+        remote_price=Decimal(remote),
     )
 
 

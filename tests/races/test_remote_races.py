@@ -1,13 +1,15 @@
 """Remote work by several processes' worth of threads, with real commits: every call once, every effect once."""
 
 import threading
+import time
 
 import pytest
 from django.core.cache import cache
 from django.db import connection
 
 from generation.models import Image, Job, ProviderDelivery
-from generation.remote import requests
+from generation.remote import requests, work
+from tenkaigen import outgoing
 from tests.factories import make_job, make_user
 from tests.fake_provider import FakeProvider, sends_json
 from tests.remote import configure, credits_of, hook, make_provider, remote_worker, run_threads, states
@@ -81,6 +83,28 @@ def test_the_first_of_webhook_and_question_counts(fake):
         run_threads(worker, ticks=3)
     assert asked == [200] and fresh(job).status == "completed" and states() == ["delivered"]
     assert credits_of(user) == (9400, 0)
+
+
+def test_the_process_works_until_it_is_told_to_stop(fake, settings):
+    settings.REMOTE_TICK_SECONDS = 0.02
+    make_provider(fake)
+    fake.is_instant = True
+    user = make_user(credits=100)
+    job = make_job(user)
+    stopping = threading.Event()
+    process = threading.Thread(target=lambda: run_then_close(fake, stopping))
+    process.start()
+    until = time.monotonic() + 30
+    while fresh(job).status != "completed" and time.monotonic() < until:
+        time.sleep(0.05)
+    stopping.set()
+    process.join(timeout=30)
+    assert not process.is_alive() and fresh(job).status == "completed" and credits_of(user) == (9400, 0)
+
+
+def run_then_close(fake: FakeProvider, stopping: threading.Event) -> None:
+    work.run(work.RemoteWorker(outgoing.Client(local=[fake.place])), stopping)
+    connection.close()
 
 
 def test_the_last_place_of_a_provider_is_given_once():

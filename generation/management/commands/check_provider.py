@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from generation.models import Provider
 from generation.remote import trial
 from generation.remote.calls import CallFailed
-from tenkaigen import outgoing
+from tenkaigen.outgoing import Client
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         if model and model not in provider.serves:
             raise CommandError(f"{slug} does not serve {model}, but: {', '.join(provider.serves)}")
         try:
-            for name, value in trial.order_one(provider, outgoing.Client(), model=model, seconds_max=seconds):
+            for name, value in trial.order_one(provider, Client(), model=model, seconds_max=seconds):
                 self.stdout.write(f"{name} {value}")
         except CallFailed as failure:
             raise CommandError(f"{failure.kind}: {failure}") from failure
