@@ -17,6 +17,7 @@ from credits.models import Wallet
 from generation import counts, events, report, transitions
 from generation.models import DayCount, ExpansionUse, Job
 from generation.report import Ending, Tally
+from tenkaigen import checks
 
 CENTI = 100
 WORKER_STATES = ("loading", "idle", "busy")
@@ -118,6 +119,11 @@ def _workers() -> Iterator[Metric]:
     """GPU workers that have said something in the last `events.WORKER_SECONDS`; no samples when Redis is away."""
     workers = events.workers()
     yield GaugeMetricFamily("tenkaigen_redis_up", "Whether Redis answers", value=workers is not None)
+    evicts = GaugeMetricFamily("tenkaigen_redis_evicts", "Whether Redis throws keys away when it is full")
+    policy = checks.eviction_policy() if workers is not None else None
+    if policy is not None:
+        evicts.add_metric((), policy != checks.NO_EVICTION)
+    yield evicts
     states = GaugeMetricFamily("tenkaigen_workers", "Living GPU workers by state", labels=["state"])
     serving = GaugeMetricFamily("tenkaigen_workers_serving", "Living GPU workers by model", labels=["model"])
     if workers is not None:

@@ -32,7 +32,6 @@ def environment(**extra: str) -> dict[str, str]:
         "HEARTBEAT_SECONDS": "0.3",
         "SWEEP_SECONDS": "0.5",
         "IDLE_POLL_SECONDS": "0.3",
-        "RING_AGAIN_SECONDS": "0.5",
         **extra,
     }
 
