@@ -95,8 +95,10 @@ def subscribe(*, team: Team, plan: Plan, actor: str) -> Subscription | None:
         BilledElsewhere: a payment provider keeps this team's subscription.
         Busy: the wallet's lock did not come in time.
     """
-    lock_wallet(team.pk)  # two at once would begin two first months
-    current = Subscription.objects.filter(team=team).select_related("plan").first()
+    subscriptions = Subscription.objects.filter(team=team)
+    subscriptions.select_for_update().first()  # before the wallet, as whoever follows the payment provider
+    lock_wallet(team.pk)  # two at once would begin two first months where there is no subscription yet
+    current = subscriptions.first()
     if current and current.external_ref:
         raise BilledElsewhere("This team pays by the payment provider; change its plan there.")
     moment = now()

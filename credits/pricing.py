@@ -134,7 +134,7 @@ def quote(prices: Prices, ask: Ask) -> Quote:
     """Price what is asked for; rounded half up once, to a hundredth of a credit, for one unit.
 
     Raises:
-        PriceMissing: the price list has a hole where this falls.
+        PriceMissing: the price list has a hole where this falls, or its price rounds to nothing.
     """
     wanted = prices.get("complexity.default") if ask.complexity is None else ask.complexity
     complexity = min(wanted, prices.get("complexity.cap"))
@@ -155,7 +155,9 @@ def quote(prices: Prices, ask: Ask) -> Quote:
             price = prices.get("refinement.base") * growth * complexity * prices.get("refinement.factor")
             price = min(price, prices.get("refinement.cap"))
     said = {name: str(factor) for name, factor in factors.items()}
-    return Quote(_centi(price), ask.count, ask.kind, prices.version, {**facts, **said})
+    if not (unit_centi := _centi(price)):
+        raise PriceMissing("By the price list this would cost nothing. Please tell the operator.")
+    return Quote(unit_centi, ask.count, ask.kind, prices.version, {**facts, **said})
 
 
 def ask_of(stored: dict[str, Any]) -> Ask | None:

@@ -2,11 +2,15 @@ from django.db import migrations
 
 SQL = """
 CREATE FUNCTION credits_refuse_price_change() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE version_id bigint := CASE WHEN TG_TABLE_NAME = 'credits_priceversion' THEN OLD.id
-    WHEN TG_OP = 'INSERT' THEN (to_jsonb(NEW) ->> 'version_id')::bigint
-    ELSE (to_jsonb(OLD) ->> 'version_id')::bigint END;
+DECLARE touched bigint[] := '{}';
 BEGIN
-    IF EXISTS (SELECT FROM credits_priceversion WHERE id = version_id AND effective_at <= now()) THEN
+    IF TG_TABLE_NAME = 'credits_priceversion' THEN
+        touched := ARRAY[OLD.id];
+    ELSE  -- a rule that moves touches the version it leaves and the one it joins
+        IF TG_OP <> 'INSERT' THEN touched := touched || (to_jsonb(OLD) ->> 'version_id')::bigint; END IF;
+        IF TG_OP <> 'DELETE' THEN touched := touched || (to_jsonb(NEW) ->> 'version_id')::bigint; END IF;
+    END IF;
+    IF EXISTS (SELECT FROM credits_priceversion WHERE id = ANY (touched) AND effective_at <= now()) THEN
         RAISE EXCEPTION 'prices in force never change: publish a new version';
     END IF;
     RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
