@@ -24,6 +24,7 @@ lint: python  ## only what reads the code
 
 faults: python  ## the long forms of the fault and property tests
 	@FAULTS=long $(BOOTSTRAP) requirements-dev.txt tests.run --only faults --only properties
+	@$(BOOTSTRAP) requirements-dev.txt tests.faults.matrix
 
 format: setup-dev  ## rewrite the code as ruff likes it
 	@.venv/bin/ruff check --fix --quiet . || true

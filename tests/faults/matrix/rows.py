@@ -66,7 +66,7 @@ class Course:
             self.stop(child)
         sweep.send(signal.SIGKILL)
         self.rig.end(sweep)
-        wrong = {job: found.get(job) for job in jobs if found.get(job) not in statuses}
+        wrong = [self.rig.ask("facts", job=job) for job in jobs if found.get(job) not in statuses]
         expect(not wrong, f"not {statuses}: {wrong}")
 
     def stop(self, child: Child) -> None:
@@ -107,13 +107,13 @@ def failing_worker_killed(course: Course) -> None:
         child = course.rig.begin("worker", seconds=30, is_killing=True)
         expect(course.rig.end(child) == -signal.SIGSEGV, "the poisoned worker lived")
         if attempt == 2:
-            time.sleep(1)  # the lease runs out
+            time.sleep(1.8)  # the lease runs out
             sweeper = course.rig.begin("sweep", "recover.before_commit=kill", seconds=30)
             killed(course, sweeper, "recover.before_commit")
             sweeper = course.rig.begin("sweep", "fail.before_commit=kill", seconds=30)
             killed(course, sweeper, "fail.before_commit")
         else:
-            sweeper = course.rig.begin("sweep", seconds=1.2)
+            sweeper = course.rig.begin("sweep", seconds=2.2)
             course.rig.end(sweeper)
     course.finish([job], statuses=["failed"])
     facts = course.rig.ask("facts", job=job)
@@ -254,7 +254,7 @@ def sweepers_meet(course: Course) -> None:
     """Row 32: two sweepers at once take a lost job back once."""
     job = course.submit()
     killed(course, course.rig.begin("worker", "draw.step=kill", seconds=30), "draw.step")
-    pair = [course.rig.begin("sweep", seconds=1.5) for _ in range(2)]
+    pair = [course.rig.begin("sweep", seconds=2.5) for _ in range(2)]
     for child in pair:
         course.rig.end(child)
     facts = course.rig.ask("facts", job=job)
