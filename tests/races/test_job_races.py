@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from threading import Barrier, Lock
+from threading import Barrier, Event, Lock
+from time import sleep
 
 import pytest
+from django.db import transaction
 
 from credits.audit import find_drift
 from credits.queries import balance_of
 from generation import services, slots, transitions
-from generation.models import Image, Job
+from generation.models import Image, Job, TeamSlot
 from tests.factories import allow, make_job, make_user, team_of
 from tests.races.test_wallet_races import deadlocks
 
@@ -121,6 +123,25 @@ def test_a_job_that_comes_while_the_line_empties_is_not_forgotten(run_together):
 
     assert run_together([submit, work, work]) == [None] * 3
     assert len(seen) == number_of_jobs  # and no sweep put the team back in line
+
+
+def test_a_team_that_is_locked_for_a_moment_is_waited_for_and_not_overlooked(run_together):
+    """A worker that found nothing would sleep until the next bell, with work in the line."""
+    user = make_user(credits=100)
+    make_job(user)
+    is_locked = Event()
+
+    def submit_elsewhere():
+        with transaction.atomic():
+            TeamSlot.objects.select_for_update().get(team=team_of(user))
+            is_locked.set()
+            sleep(0.3)
+
+    def work():
+        assert is_locked.wait(timeout=30)
+        return len(claim())
+
+    assert run_together([submit_elsewhere, work]) == [None, 1]
 
 
 def finishing(job: Job) -> Callable[[], bool]:
