@@ -14,14 +14,13 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
-from generation import events
 from generation.batches import Caps, Member, batch_of, halves, runs_of
-from generation.encode import encode_rough
 from generation.engine import BrokenPictures, Canceled, DeviceLost, Engine, ModelUnavailable, OutOfMemory, Step
 from generation.leases import Leases
 from generation.models import Job
 from generation.post import Drawn
 from generation.residency import Residency
+from generation.telling import Teller
 from generation.transitions import Failure, FailureKind
 from generation.watchdog import Watchdog
 from tenkaigen.failpoints import failpoint
@@ -64,8 +63,9 @@ class Drawing:
         self._device, self._jobs = device, jobs
         self._deliver, self._fail, self._note_step = deliver, fail, on_step
         self._open: dict[UUID, list[np.ndarray | None]] = {job.id: [] for job in jobs}
+        self._teller = Teller(jobs, device.leases)
         self._steps_total = self._steps_before = 0
-        self._told_at = self._began = 0.0
+        self._began = 0.0
 
     def run(self) -> None:
         """Draw every picture that is still wanted.
@@ -74,6 +74,10 @@ class Drawing:
             Canceled: the process stops.
             ModelUnavailable, DeviceLost: no job of the batch can be drawn here.
         """
+        with self._teller:
+            self._run()
+
+    def _run(self) -> None:
         first = self._jobs[0]
         self._make_resident(first.model)
         runs = runs_of(self._device.engine, self._jobs, self._device.caps.of(first))
@@ -90,7 +94,7 @@ class Drawing:
 
     def _make_resident(self, model: str) -> None:
         if not self._device.engine.is_loaded(model):
-            self._tell("loading", 0)
+            self._teller.tell("loading", 0, 0)
         with self._device.watchdog.watching(f"loading {model}", settings.LOAD_SECONDS_MAX):
             self._device.residency.use(model)
 
@@ -145,40 +149,29 @@ class Drawing:
         if not self._is_wanted(job):
             return
         if isinstance(outcome, Failure):
-            del self._open[job.id]
+            self._close(job)
             self._fail(job, outcome)
             return
         pictures = self._open[job.id]
         pictures.append(outcome)
         if len(pictures) < job.count:
             return
-        del self._open[job.id]
+        self._close(job)
         if all(picture is None for picture in pictures):
             self._fail(job, NO_PICTURE)
         else:
             now = time.monotonic()
             self._deliver(Drawn(job, pictures, round((now - self._began) * 1000), seconds, now))
 
+    def _close(self, job: Job) -> None:
+        self._teller.close(job)
+        del self._open[job.id]
+
     def _on_step(self, run: Sequence[Member], step: Step) -> None:
         failpoint("draw.step")
         self._device.watchdog.pet()
-        now, done = time.monotonic(), self._steps_before + step.done
-        if now - self._told_at >= settings.PROGRESS_SECONDS or step.done == step.total:
-            self._told_at = now
-            self._device.leases.note_lost(events.canceled_among(job.id for job in self._jobs))
-            self._tell("drawing", done, step, run)
-        self._note_step((now - self._began) / done * max(0, self._steps_total - done))
+        done = self._steps_before + step.done
+        self._teller.note_step(step, run, done, self._steps_total)
+        self._note_step((time.monotonic() - self._began) / done * max(0, self._steps_total - done))
         if self._device.stopping.is_set() or not any(self._is_wanted(member.job) for member in run):
             raise Canceled
-
-    def _tell(self, phase: str, steps_done: int, step: Step | None = None, run: Sequence[Member] = ()) -> None:
-        roughs: dict[UUID, bytes] = {}
-        if step:
-            for member, pixels in zip(run, step.preview(), strict=True):
-                if member.job.id not in roughs:
-                    roughs[member.job.id] = encode_rough(pixels)
-        jobs = [job for job in self._jobs if job.id in self._open and (job.id in roughs or not roughs)]
-        progress = events.Progress(
-            Job.Status.PROCESSING, phase, steps_done, self._steps_total, has_preview=bool(roughs)
-        )
-        events.publish([job.id for job in jobs], progress, [roughs[job.id] for job in jobs if job.id in roughs])

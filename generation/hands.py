@@ -53,7 +53,8 @@ class Hands:
         return is_here
 
     def _release(self, job: Job) -> None:
-        if not self._leases.is_lost(job) and transitions.release(job):
+        is_ours = not self._leases.is_lost(job)
+        self._leases.drop(job)  # first: whoever tells of this job looks here
+        if is_ours and transitions.release(job):
             events.forget([job.id])
             logger.info("job_handed_back", job_id=str(job.id))
-        self._leases.drop(job)

@@ -306,6 +306,7 @@ STATUS_TOKEN_SECONDS = 600
 ORPHAN_AGE_HOURS = env.int("ORPHAN_AGE_HOURS", 24)
 GALLERY_PAGE = 24
 PROGRESS_SECONDS = 0.25  # least time between two messages about one job's steps
+CANCEL_LOOK_SECONDS = 0.05  # least time between two looks whether somebody canceled what is drawn
 ENGINE = env.str("ENGINE", "generation.engine")  # the module whose build(device) makes the engine; tests name a fake
 ENGINE_OPTIONS = {  # see `generation.engine.build`, which explains each
     "channels_last": env.bool("ENGINE_CHANNELS_LAST", True),

@@ -1,5 +1,6 @@
 """The worker with a fake device: claim, draw, store, finish, and everything that can go wrong between."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -33,6 +34,14 @@ def user():
 def run(worker) -> None:
     worker.drain()
     worker.wait_for_post_stage()
+
+
+def eventually(check) -> None:
+    """What a thread beside the device does is done in a moment."""
+    until = time.monotonic() + 10
+    while not check():
+        assert time.monotonic() < until
+        time.sleep(0.005)
 
 
 def credits_of(user) -> tuple[int, int]:
@@ -149,13 +158,14 @@ def test_a_job_whose_pictures_are_all_blocked_fails_in_words_and_is_free(worker,
 
 
 def test_cancel_stops_the_device_at_its_next_step(worker, engine, user, settings):
-    settings.PROGRESS_SECONDS = 0
+    settings.PROGRESS_SECONDS = settings.CANCEL_LOOK_SECONDS = 0.01
     job, steps = make_job(user, num_inference_steps=8), []
 
     def cancel_at_three(number):
         steps.append(number)
         if number == 3:
             services.cancel_job(job)
+            eventually(lambda: worker._leases.is_lost(worker._hands.held()[0]))
 
     engine.before_step = cancel_at_three
     run(worker)
@@ -165,7 +175,7 @@ def test_cancel_stops_the_device_at_its_next_step(worker, engine, user, settings
 
 
 def test_a_cancelled_member_does_not_sink_its_batch(worker, engine, user, settings):
-    settings.PROGRESS_SECONDS = 0
+    settings.PROGRESS_SECONDS = settings.CANCEL_LOOK_SECONDS = 0.01
     stays, goes = make_job(user, prompt="stays"), make_job(user, prompt="goes")
     engine.before_step = lambda number: services.cancel_job(goes) if number == 1 else None
     run(worker)
@@ -218,20 +228,27 @@ def test_a_late_worker_deletes_only_its_own_file(worker, engine, user):
 def test_a_job_larger_than_the_batch_cap_is_drawn_in_parts(worker, engine, user, monkeypatch):
     monkeypatch.setattr("generation.engine.catalog.ModelSpec.batch_cap", lambda self, width, height: 3)
     job = make_job(user, count=4, num_inference_steps=2)
-    seen = []
-    engine.before_step = lambda number: seen.append(events.progress_of(job.id))
+    engine.before_step = lambda number: eventually(
+        lambda: number == 1 or ((told := events.progress_of(job.id)) and told.steps_total == 4)
+    )
     run(worker)
     assert [len(batch.requests) for batch in engine.batches] == [3, 1]
     assert job.images.count() == 4
-    assert seen[-1].steps_total == 4
 
 
 def test_watchers_see_steps_and_a_rough_picture(worker, engine, user, settings):
-    settings.PROGRESS_SECONDS = 0
-    job, seen = make_job(user, num_inference_steps=4), []
-    engine.before_step = lambda number: seen.append(events.progress_of(job.id))
+    settings.PROGRESS_SECONDS = settings.CANCEL_LOOK_SECONDS = 0.01
+    job, told = make_job(user, num_inference_steps=4), []
+
+    def look(number):
+        if number > 1:
+            eventually(lambda: (progress := events.progress_of(job.id)) and progress.steps_done == number - 1)
+            told.append(events.progress_of(job.id))
+
+    engine.before_step = look
     run(worker)
-    assert [(p.phase, p.steps_done, p.steps_total) for p in seen[1:]] == [("drawing", n, 4) for n in (1, 2, 3)]
+    assert [(p.phase, p.steps_done, p.steps_total) for p in told] == [("drawing", n, 4) for n in (1, 2, 3)]
+    assert all(progress.has_preview for progress in told)
     assert events.preview_of(job.id)[8:12] == b"WEBP"
 
 

@@ -19,7 +19,7 @@ LOADED = LoadedModel("starter", "fake", 0.0, 2**30)
 def committed(transactional_db, catalogue, bell, settings):
     settings.STORE_RETRY_SECONDS = 0
     settings.RETRY_BASE_SECONDS = 0
-    settings.PROGRESS_SECONDS = 0
+    settings.PROGRESS_SECONDS = settings.CANCEL_LOOK_SECONDS = 0.01
 
 
 @pytest.fixture
@@ -122,7 +122,15 @@ def test_a_canceled_member_is_neither_stored_nor_charged(worker, engine, user, m
     stays, goes = make_job(user, seed=1), make_job(user, seed=2)
     encoded = []
     monkeypatch.setattr("generation.post.safety.check", lambda pixels: encoded.append(1) or FINE)
-    engine.before_step = lambda number: services.cancel_job(goes) if number == 1 else None
+
+    def cancel(number):
+        if number == 1:
+            services.cancel_job(goes)
+            held = next(job for job in worker._hands.held() if job == goes)
+            while not worker._leases.is_lost(held):
+                time.sleep(0.005)
+
+    engine.before_step = cancel
     run(worker)
     assert statuses([stays, goes]) == ["completed", "canceled"] and sizes(engine) == [2]
     assert len(encoded) == 1 and Image.objects.count() == 1 and charged_centi(user) == 600
