@@ -10,6 +10,7 @@ from pathlib import Path
 
 import environ
 import structlog
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -324,6 +325,10 @@ CELERY_BEAT_SCHEDULE = {
     "sweep jobs": {"task": "generation.sweep", "schedule": SWEEP_SECONDS},
     "clean up expired images": {"task": "generation.cleanup_images", "schedule": 3600.0},
     "clean up accounts": {"task": "accounts.clean_up", "schedule": 3600.0},
+    "replenish credits": {"task": "credits.replenish", "schedule": 3600.0},
+    "expire credits": {"task": "credits.expire", "schedule": 3600.0},
+    "notify of credits": {"task": "credits.notify", "schedule": 600.0},
+    "audit credits": {"task": "credits.audit", "schedule": crontab(hour=3, minute=30)},  # of TIME_ZONE
 }
 
 # --- Prompt expansion by Gemini: off without a key, see docs/prompt-expansion.md -------------------------------------
