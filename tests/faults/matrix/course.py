@@ -63,6 +63,10 @@ def plan(amounts: Amounts, luck: random.Random) -> list[tuple[str, Callable[[Cou
     for number in range(others):
         planned += [("poisoned job", rows.failing_worker_killed), ("cancel killed", rows.cancel_killed)]
         planned += [("two sweepers", rows.sweepers_meet), ("session cut", rows.connection_cut)]
+        planned += [
+            ("zombie wakes early", partial(rows.zombie_wakes_early, point=point))
+            for point in ("draw.done", "post.after_put")
+        ]
         planned += [("clocks differ", rows.clocks_differ), ("canceled while finishing", rows.canceled_while_finishing)]
         planned += [("bucket breaks", partial(rows.bucket_breaks, faults=faults)) for faults in rows.S3_FAULTS]
         planned += [("redis half open", rows.redis_half_open)] if number < 5 else []

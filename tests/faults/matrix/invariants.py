@@ -61,6 +61,9 @@ def _images(is_final: bool) -> list[str]:
         f"completed {job.id} has {job.pictures}" for job in jobs.filter(status="completed").exclude(pictures=F("count"))
     ]
     wrong += [f"{job.status} {job.id} has pictures" for job in jobs.exclude(status="completed").filter(pictures__gt=0)]
+    for image in Image.objects.select_related("job"):
+        if image.key != storage.keys_of(image.job, image.index).original:
+            wrong.append(f"image {image.pk} was delivered under another fence than {image.job.fence}")
     for image in Image.objects.order_by("-created_at")[: None if is_final else IMAGES_EACH]:
         try:
             content = storage.read(image.key)

@@ -154,6 +154,24 @@ def worker_paused(course: Course, point: str) -> None:
     expect(facts["attempts"] >= 2, f"the job did not change hands at {point}: {facts}")
 
 
+def zombie_wakes_early(course: Course, point: str) -> None:
+    """Row 14: a paused worker wakes while another one draws its job; nothing that it writes may count."""
+    job = course.submit(num_inference_steps=8, count=1)
+    zombie = course.rig.begin("worker", f"{point}=stop", seconds=20)
+    wait_until(lambda: zombie.is_stopped, f"{point} was not reached", 30)
+    course.broken["pauses"] += 1
+    sweep = course.rig.begin("sweep", seconds=60)
+    heir = course.rig.begin("worker", seconds=60, is_endless=True, step_seconds=0.1)
+    wait_until(lambda: course.rig.ask("facts", job=job)["attempts"] == 2, "nobody took the job over", 30)
+    zombie.send(signal.SIGCONT)
+    found = course.rig.ask("wait", jobs=[job], seconds=30)
+    for child in (heir, sweep):
+        child.send(signal.SIGTERM if child is heir else signal.SIGKILL)
+        course.rig.end(child)
+    course.rig.end(zombie)
+    expect(found == {job: "completed"}, f"{found}")
+
+
 def connection_cut(course: Course) -> None:
     """Row 22: the server ends the session inside the completing transaction."""
     job = course.submit()
