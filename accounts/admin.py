@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db.models import QuerySet
@@ -32,18 +33,21 @@ class TeamsInline(admin.TabularInline):
         return False
 
 
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  (with its limits and second step)
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
     ordering = ("-date_joined",)
     list_display = ("email", "name", "is_active", "is_staff", "date_joined", "last_login")
     list_filter = ("is_active", "is_staff", "is_demo")
     search_fields = ("email", "name")
-    readonly_fields = ("date_joined", "last_login", "is_demo")
+    readonly_fields = ("date_joined", "last_login", "confirmed_at", "is_demo")
     show_full_result_count = False
     fieldsets = (
         (None, {"fields": ("email", "name", "password")}),
         ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
-        ("Dates", {"fields": ("date_joined", "last_login", "is_demo")}),
+        ("Dates", {"fields": ("date_joined", "confirmed_at", "last_login", "is_demo")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
 

@@ -1,10 +1,15 @@
-"""`request.team`: the one place where a request learns which team it acts for, and in which role."""
+"""`request.team`: the one place where a request learns which team it acts for. And the second step that staff need."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
+from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.functional import SimpleLazyObject
 
 from accounts import services
@@ -28,6 +33,21 @@ class TeamMiddleware:
         request.memberships = memberships  # type: ignore[attr-defined]
         request.membership = membership  # type: ignore[attr-defined]
         request.team = SimpleLazyObject(partial(find_team, membership))  # type: ignore[attr-defined]
+        return self.get_response(request)
+
+
+class StaffMfaMiddleware:
+    """Keep staff without two-step sign-in out of the admin: they are sent to switch it on."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        self.prefix = f"/{settings.ADMIN_PATH}"
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        is_staffs = settings.STAFF_MFA and request.path.startswith(self.prefix) and request.user.is_staff
+        if is_staffs and not is_mfa_enabled(request.user, [Authenticator.Type.TOTP]):
+            messages.info(request, "The admin needs two-step sign-in. Switch it on first.")
+            return redirect("mfa_index")
         return self.get_response(request)
 
 

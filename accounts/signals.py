@@ -9,3 +9,4 @@ team_created = Signal()  # team, user: its owner, is_first: the one that everybo
 team_closed = Signal()  # team: deleted softly, nobody acts for it any more
 team_reopened = Signal()  # team: the deletion was taken back
 member_left = Signal()  # team, user: left or was removed
+person_confirmed = Signal()  # user, team: their first. Once per person, and never again for an address seen before

@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from accounts.views import account, activity, team, teams
+from accounts.views import account, activity, sessions, team, teams
 
 app_name = "accounts"
 urlpatterns = [
     path("account/", account.account, name="account"),
     path("account/keys", account.create_key, name="create_key"),
     path("account/keys/<uuid:key_id>/revoke", account.revoke_key, name="revoke_key"),
+    path("account/sessions/<int:session_id>/end", sessions.end_session, name="end_session"),
     path("team/", team.team, name="team"),
     path("team/name", team.rename, name="rename_team"),
     path("team/leave", team.leave, name="leave_team"),

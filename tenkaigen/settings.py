@@ -55,6 +55,8 @@ INSTALLED_APPS = [
     "csp",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "rest_framework",
     "drf_spectacular",
     "djstripe",
@@ -78,6 +80,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "accounts.middleware.StaffMfaMiddleware",
     "tenkaigen.middleware.PrivatePagesMiddleware",
     "generation.middleware.VisitMiddleware",
 ]
@@ -209,11 +212,22 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# The embedded servers send no mail unless told how: what a mail would say, pages say, and addresses are believed.
+MAIL_IS_SHOWN = EMBEDDED and not env.str("EMAIL_URL", "")
+EMAIL_CONFIRMATION = env.bool("EMAIL_CONFIRMATION", not MAIL_IS_SHOWN)
+STAFF_MFA = env.bool("STAFF_MFA", not EMBEDDED)  # staff need two-step sign-in to reach the admin
+MFA_ADAPTER = "accounts.adapter.MfaAdapter"
+MFA_RECOVERY_CODE_COUNT = 10
+# By address a request comes from ("ip") and by account ("key"), in the cache: docs/operations/accounts.md.
+ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,5/300s/key", "signup": "20/m/ip"}
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if env.bool("BEHIND_PROXY", False) else 0
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # in the browser of the sign-up only
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # of a changed password, a new second step
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
-ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if EMAIL_CONFIRMATION else "none"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
@@ -223,8 +237,6 @@ LOGIN_REDIRECT_URL = "generation:studio"
 ACCOUNT_LOGOUT_REDIRECT_URL = "generation:landing"
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
-# The embedded servers send no mail unless told how: what a mail would say, pages say.
-MAIL_IS_SHOWN = EMBEDDED and not env.str("EMAIL_URL", "")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "TenkaiGen <no-reply@localhost>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
 

@@ -16,6 +16,8 @@ urlpatterns = [
     path(f"{settings.ADMIN_PATH}report/", admin.site.admin_view(report), name="admin_report"),
     path(f"{settings.ADMIN_PATH}nodes/", admin.site.admin_view(nodes), name="admin_nodes"),
     path(settings.ADMIN_PATH, admin.site.urls),
+    path("accounts/2fa/", include("allauth.mfa.urls")),
+    path("accounts/sessions/", include("allauth.usersessions.urls")),
     path("accounts/", include("allauth.account.urls")),
     path("", include("accounts.urls")),
     path("", include("credits.urls")),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
@@ -62,6 +63,7 @@ ROUTES: dict[str, Row] = {
     "accounts:account": Row(OWN, {}),
     "accounts:create_key": page(post="manage_keys"),
     "accounts:revoke_key": page(get="manage_keys", post="manage_keys"),
+    "accounts:end_session": Row(OWN, {}),
     "accounts:team": page(get="read"),
     "accounts:rename_team": page(post="manage_team"),
     "accounts:leave_team": page(get="read", post="read"),
@@ -125,8 +127,8 @@ ROUTES: dict[str, Row] = {
     "generation:image": page(get="read"),
     "generation:file": Row(PUBLIC, {}),  # by a link that is signed and runs out
 }
-ELSEWHERE = ("admin:", "account_")  # test_admin tries every admin page; the sign-in pages are allauth's own
-OBJECTS = ("team_id", "member_id", "invitation_id", "job_id", "image_id", "key_id", "pass_id", "notice_id")
+ELSEWHERE = ("admin:", "account_", "mfa_", "usersessions_")  # test_admin tries every admin page; the sign-in pages are allauth's own
+OBJECTS = ("session_id", "team_id", "member_id", "invitation_id", "job_id", "image_id", "key_id", "pass_id", "notice_id")
 
 
 def routes(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -158,6 +160,7 @@ class Owner:
 
     def address(self, name: str) -> str:
         values = {
+            "session_id": UserSession.objects.get(user=self.user).pk,
             "team_id": self.job.team_id,
             "member_id": Membership.objects.filter(role=Role.MEMBER).order_by("pk").values_list("pk", flat=True)[0],
             "invitation_id": Invitation.objects.get().pk,
@@ -179,6 +182,7 @@ def owner() -> Owner:
     (image,) = deliver(make_job(user))
     key, text = account_services.create_api_key(team=team_of(user), user=user, name="theirs")
     make_member(team_of(user))
+    UserSession.objects.create(user=user, ip="10.0.0.1", session_key="theirs", user_agent="a browser")
     account_services.invite(team=team_of(user), email="p@example.com", role=Role.MEMBER, actor=user)
     flash = PassProduct.objects.get(slug="flash")
     waiting = passes.issue(team=team_of(user), product=flash, reference="sale", actor="test")

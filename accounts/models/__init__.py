@@ -2,7 +2,7 @@
 
 from accounts.models.activity import Activity
 from accounts.models.keys import ApiKey, Scope
-from accounts.models.people import User, UserManager
+from accounts.models.people import KnownAddress, User, UserManager
 from accounts.models.teams import Invitation, Membership, Team
 
-__all__ = ["Activity", "ApiKey", "Invitation", "Membership", "Scope", "Team", "User", "UserManager"]
+__all__ = ["Activity", "ApiKey", "Invitation", "KnownAddress", "Membership", "Scope", "Team", "User", "UserManager"]

@@ -3,7 +3,7 @@
 from accounts.services.invitations import accept_invitation, has_address, invite, resend_invitation, revoke_invitation
 from accounts.services.keys import KEYS_PER_TEAM_MAX, create_api_key, hash_secret, revoke_api_key
 from accounts.services.members import change_role, leave_team, remove_member
-from accounts.services.people import create_account
+from accounts.services.people import confirm_person, create_account
 from accounts.services.teams import (
     close_team,
     create_team,
@@ -19,6 +19,7 @@ __all__ = [
     "accept_invitation",
     "change_role",
     "close_team",
+    "confirm_person",
     "create_account",
     "create_api_key",
     "create_team",

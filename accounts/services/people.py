@@ -1,14 +1,45 @@
-"""People come."""
+"""People come, and confirm who they are."""
 
+from allauth.account.models import EmailAddress
 from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.crypto import salted_hmac
 
-from accounts.models import User
+from accounts import activity
+from accounts.models import KnownAddress, User
 from accounts.services.teams import open_team
+from accounts.signals import person_confirmed
+
+KNOWN_SALT = "accounts.known_address"
 
 
 @transaction.atomic
 def create_account(email: str, password: str | None, **fields: object) -> User:
-    """Make a person with a team of their own, as a sign-up does."""
+    """Make a person with a team of their own. Whoever calls this vouches for the address: it counts as confirmed."""
     user = User.objects.create_user(email, password, **fields)
     open_team(user)
+    EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
+    confirm_person(user)
     return user
+
+
+@transaction.atomic
+def confirm_person(user: User) -> bool:
+    """Note that a person has confirmed an address. Whether they are welcome as a newcomer: once, and once per address.
+
+    Asked again, or for an address that greeted somebody before (also with a `+word` in it, also after a deletion),
+    nothing is sent.
+    """
+    if not User.objects.filter(pk=user.pk, confirmed_at=None).update(confirmed_at=Now()):
+        return False
+    team = open_team(user)
+    activity.record(team=team, actor=user, verb="account.confirmed")
+    _, is_new = KnownAddress.objects.get_or_create(digest=_digest(user.email))
+    if is_new:
+        person_confirmed.send(sender=User, user=user, team=team)
+    return is_new
+
+
+def _digest(email: str) -> str:
+    name, _, host = email.lower().rpartition("@")
+    return salted_hmac(KNOWN_SALT, f"{name.partition('+')[0]}@{host}", algorithm="sha256").hexdigest()

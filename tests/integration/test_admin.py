@@ -78,8 +78,9 @@ def test_everything_is_registered():
 def test_staff_sign_in_by_email():
     staff = make_user(is_staff=True, is_superuser=True)
     client = Client()
-    form = {"username": staff.email, "password": PASSWORD}
-    assert client.post(reverse("admin:login"), form).status_code == 302
+    form = {"login": staff.email, "password": PASSWORD}
+    assert client.get(reverse("admin:login")).url == f"{reverse('account_login')}?next=%2Fadmin%2Flogin%2F"
+    assert client.post(reverse("account_login"), form).status_code == 302
     assert client.get(reverse("admin:index")).status_code == 200
 
 
