@@ -4,7 +4,7 @@ import sys
 
 from django.core.management.base import BaseCommand
 
-from credits.audit import find_drift
+from credits import services
 from credits.models import Entry
 
 
@@ -12,7 +12,7 @@ class Command(BaseCommand):
     help = "Replay every entry of the ledger; print what does not agree and exit 1."
 
     def handle(self, **options: object) -> None:
-        drift = find_drift()
+        drift = services.audit()
         for line in drift:
             self.stdout.write(line)
         self.stdout.write(f"entries: {Entry.objects.count()} drift: {len(drift)}")

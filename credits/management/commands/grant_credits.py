@@ -2,43 +2,34 @@
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.models import User
-from accounts.queries import team_of
 from credits import services
-from credits.amounts import parse, show
-from credits.queries import balance_of
+from credits.management.arguments import add_reference, add_team, amount_called, balance_line, check_texts, team_called
 from tenkaigen.errors import DomainError
-
-TEXT_CHARS_MAX = 100
 
 
 class Command(BaseCommand):
-    help = "Give credits to a person's team. Running it again with the same --reference changes nothing."
+    help = "Give credits to a team. Running it again with the same --reference changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("email")
+        add_team(parser)
         parser.add_argument("amount", help="credits, for example 25 or 12.50")
-        parser.add_argument("--reference", required=True, help="ticket or incident, e.g. support-4711")
+        add_reference(parser)
         parser.add_argument("--reason", default="Given by an operator")
 
-    def handle(self, *, email: str, amount: str, reference: str, reason: str, **options: object) -> None:
-        try:
-            amount_centi = parse(amount)
-        except ValueError as error:
-            raise CommandError(str(error)) from error
+    def handle(self, *, team: str, amount: str, reference: str, reason: str, **options: object) -> None:
+        amount_centi = amount_called(amount)
         if amount_centi <= 0:
-            raise CommandError("amount must be more than 0")
-        for option, text in (("reference", reference), ("reason", reason)):
-            if not 0 < len(text) <= TEXT_CHARS_MAX:
-                raise CommandError(f"--{option} must have 1 to {TEXT_CHARS_MAX} characters")
-        user = User.objects.filter(email=email.lower()).first()
-        team = team_of(user) if user else None
-        if team is None:
-            raise CommandError(f"no user {email} with a team")
+            raise CommandError("amount must be more than 0; adjust_credits takes credits away")
+        check_texts(reference=reference, reason=reason)
+        found = team_called(team)
         try:
             services.adjust(
-                team=team, amount_centi=amount_centi, reference=reference, actor="grant_credits", reason=reason
+                team=found,
+                amount_centi=amount_centi,
+                reference=reference,
+                actor="command:grant_credits",
+                reason=reason,
             )
         except DomainError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{team.name}: {show(balance_of(team).available_centi)} credits available")
+        self.stdout.write(balance_line(found))
