@@ -222,7 +222,8 @@ def take_mates(slot: int, first: Job, images_max: int) -> Batch:
     shape = {"slot": slot, "first": first.pk, "kind": first.kind, "batch_key": first.batch_key, "room": room}
     others = [row[0] for row in _ask(MATES_SLOTS + lock_clause(), **shape, near=NEAR)]
     jobs, slots = [first], {slot}
-    for mate in Job.objects.raw(MATES, {**shape, "slots": [slot, *others]}):
+    mates: Any = Job.objects.raw(MATES, {**shape, "slots": [slot, *others]})
+    for mate in mates:
         if mate.count <= room:
             jobs.append(mate)
             slots.add(mate.slot_id)

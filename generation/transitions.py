@@ -168,7 +168,8 @@ def heartbeat(held: Sequence[tuple[UUID, int]]) -> set[UUID]:
     ours = Q()
     for job_id, fence in held:
         ours |= Q(id=job_id, fence=fence)
-    Job.objects.filter(ours, status=Status.PROCESSING).update(lease_until=_lease_end())
+    lease_until = Now() + timedelta(seconds=settings.LEASE_SECONDS)
+    Job.objects.filter(ours, status=Status.PROCESSING).update(lease_until=lease_until)
     return set(Job.objects.filter(ours, status=Status.PROCESSING).values_list("id", flat=True))
 
 
@@ -286,10 +287,6 @@ def note_looked_at(job: Job) -> bool:
 
 def _tell_the_line(job: Job) -> None:
     transaction.on_commit(lambda: moved_on.send_robust(sender=Job, team_id=job.team_id, kind=job.kind), robust=True)
-
-
-def _lease_end() -> object:
-    return Now() + timedelta(seconds=settings.LEASE_SECONDS)
 
 
 def _milliseconds_since_claim() -> Cast:

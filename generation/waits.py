@@ -119,7 +119,7 @@ def wait_of(job: Job) -> Wait:
 
 def place_of(job: Job) -> Place:
     """Where one queued job stands, in one statement that reads at most `TURNS_MAX` jobs of every other team."""
-    facts = {"team": job.team_id, "kind": job.kind, "run_after": job.run_after, "turns_max": TURNS_MAX}
+    facts: dict[str, Any] = {"team": job.team_id, "kind": job.kind, "run_after": job.run_after, "turns_max": TURNS_MAX}
     with connection.cursor() as cursor:
         cursor.execute(AHEAD, facts)
         row = cursor.fetchone()
