@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from credits.queries import Day
 
 WIDTH, HEIGHT = 290, 100  # of the view box; the page stretches it
-STEPS = (1, 2, 5, 10)
+STEPS = (1, 2, 3, 5, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def burn_down(days: Sequence[Day]) -> Chart | None:
 
 
 def round_up(amount_centi: int) -> int:
-    """The next round number of credits: 1, 2, 5, 10, 20, 50 and so on."""
+    """The next round number of credits: 1, 2, 3, 5, 10, 20 and so on."""
     unit = 100
     while True:
         for step in STEPS:

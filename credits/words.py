@@ -1,6 +1,7 @@
 """Credits in words, for pages and statements. Pure."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from credits.amounts import CENTI, show
@@ -47,6 +48,19 @@ FACTORS: dict[str, str] = {
 }
 
 
+def movement(entry: Entry) -> str:
+    """What an entry was. Needs `entry.grant`."""
+    if entry.kind == Entry.Kind.GRANT and entry.grant.unit == Grant.Unit.IMAGE:
+        return "Pass started"
+    return KINDS[entry.kind]
+
+
+def reason(entry: Entry) -> str:
+    """Why, where `origin` does not say it already."""
+    told = entry.kind == Entry.Kind.GRANT and entry.grant.source in (Grant.Source.PLAN, Grant.Source.PASS)
+    return "" if told else entry.reason
+
+
 def quantity(amount_centi: int, unit: str) -> str:
     """`600` as `6` of credits, as `6 images` of a pass."""
     return show(amount_centi) if unit == Grant.Unit.CREDIT else pictures(amount_centi // CENTI, "image")
@@ -81,7 +95,7 @@ def work(quote: dict[str, Any]) -> str:
 def factors(quote: dict[str, Any]) -> list[tuple[str, str]]:
     """The factors that made a stored quote's price, by name."""
     facts = quote.get("facts", {})
-    return [(words, facts[name]) for name, words in FACTORS.items() if name in facts]
+    return [(words, f"{Decimal(facts[name]).normalize():f}") for name, words in FACTORS.items() if name in facts]
 
 
 def _day(moment: datetime) -> str:

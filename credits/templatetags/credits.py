@@ -16,18 +16,14 @@ register.filter("credits", show)
 register.filter("quantity", words.quantity)
 register.filter("origin", words.origin)
 register.filter("pictures", words.pictures)
+register.filter("movement", words.movement)
+register.filter("reason", words.reason)
 
 
 @register.filter
 def kind_name(kind: str) -> str:
     """A kind of entry in a word or two, for a filter."""
     return words.SHORT[kind]
-
-
-@register.filter
-def movement(entry: Entry) -> str:
-    """What an entry was, in words."""
-    return words.KINDS[entry.kind]
 
 
 @register.filter

@@ -1,13 +1,14 @@
 """The credits page, the panel beside the studio, and notices."""
 
 from django.http.response import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.access import needs
 from accounts.roles import Ability
-from credits import passes, plans, queries
+from credits import notices, passes, plans, queries
 from credits.charts import burn_down
+from credits.models import Notice
 from tenkaigen.htmx import HtmxRequest
 
 
@@ -38,7 +39,6 @@ def panel(request: HtmxRequest) -> HttpResponse:
 @require_POST
 def dismiss_notice(request: HtmxRequest, notice_id: int) -> HttpResponse:
     """Put a notice away for the whole team. Again, it is away already."""
-    from credits import notices
-
-    notices.dismiss(team=request.team, notice_id=notice_id)
+    if not notices.dismiss(team=request.team, notice_id=notice_id):
+        get_object_or_404(Notice, pk=notice_id, wallet__team=request.team)
     return HttpResponse() if request.htmx else redirect("credits:dashboard")

@@ -93,7 +93,7 @@ def test_the_price_stands_there_on_first_paint_in_few_queries(django_assert_max_
     make_job(user, size="512x512")
     client = client_of(user)
     client.get(STUDIO)  # the session is cached from here on
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(12):
         page = client.get(STUDIO)
     assert b"<strong>6</strong> credits" in page.content
     assert page.content.count(b'class="job job--queued') == 2 and page.content.count(b'class="shot"') == 2

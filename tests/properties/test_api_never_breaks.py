@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from generation.serializers import JobRequestSerializer
+from generation.api_quotes import KINDS
 from tests.factories import make_user
 from tests.integration.program import Program
 
-FIELDS = (*JobRequestSerializer().fields, "id", "team", "__class__")
+FIELDS = (*sorted({name for kind in KINDS.values() for name in kind().fields}), "id", "team", "__class__")
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.characters(codec=None)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=5
@@ -32,11 +32,11 @@ def check(answer) -> None:
     assert answer.status_code < 500, answer.content
     body = answer.json()
     if answer.status_code >= 400:
-        assert set(body) <= {"code", "message", "fields"} and body["code"] and body["message"]
+        assert set(body) <= {"code", "message", "fields", "price"} and body["code"] and body["message"]
 
 
 @FUZZ
-@given(body=BODIES, path=st.sampled_from(["generate", "parse-prompt"]))
+@given(body=BODIES, path=st.sampled_from(["generate", "generate?dry_run=1", "quotes", "parse-prompt"]))
 def test_bodies(program, body, path):
     check(program.post(path, json.dumps(body)))
 
