@@ -44,9 +44,10 @@ def main() -> int:
 def measure(report: figures.Report, device: devices.Device, engine: object, pairs: int, in_a_row: int) -> None:
     from generation.models import Job
     from generation.worker import Worker
-    from tests.factories import make_job, make_user
+    from tests.factories import allow, make_job, make_user
 
     user = make_user(credits=100_000)
+    allow(user, 100)
 
     class TimedWorker(Worker):
         """Adds up the time from each claim until its device is free."""
