@@ -27,8 +27,6 @@ CREDITS_CENTI = 100_000_000
 
 def prepare(teams: int) -> list[dict[str, str]]:
     """An installed product, and teams with a key and more credits than the tests can spend."""
-    with connection.cursor() as cursor:  # the matrix gives an idle transaction a second, a migration needs more
-        cursor.execute("SET idle_in_transaction_session_timeout = 0")
     call_command("migrate", verbosity=0)
     call_command("seed_catalogue", verbosity=0)
     return [_team(number) for number in range(teams)]
