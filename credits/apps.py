@@ -10,6 +10,9 @@ class CreditsConfig(AppConfig):
     def ready(self) -> None:
         from accounts.signals import team_created
         from credits import seed, services
+        from credits.billing import checks, receivers, tasks  # noqa: F401  (each registers itself)
+        from credits.billing import seed as shop
 
         team_created.connect(services.welcome, dispatch_uid="credits.welcome")
         post_migrate.connect(seed.seed, sender=self, dispatch_uid="credits.seed")
+        post_migrate.connect(shop.seed, sender=self, dispatch_uid="credits.billing.seed")

@@ -71,6 +71,8 @@ def activate(*, team: Team, pass_id: UUID, actor: str) -> Pass:
     found = Pass.objects.select_for_update().get(pk=pass_id, team=team)
     if found.grant_id:
         return found
+    if found.withdrawn_at:
+        raise PassNotReady(f"Your {found.name} pass was refunded.")
     found.grant = ledger.grant(
         team_id=team.pk,
         amount_centi=found.images * CENTI,

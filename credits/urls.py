@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from credits.billing.views import pricing
 from credits.views import dashboard, passes, statement
 
 app_name = "credits"
@@ -13,5 +14,5 @@ urlpatterns = [
     path("credits/statement/more", statement.statement_more, name="statement_more"),
     path("credits/statement.csv", statement.statement_csv, name="statement_csv"),
     path("passes/<uuid:pass_id>/start", passes.start_pass, name="start_pass"),
-    path("plans", passes.offers, name="plans"),
+    path("plans", pricing, name="plans"),
 ]

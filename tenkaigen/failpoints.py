@@ -20,6 +20,7 @@ KNOWN = frozenset(
         "finish.after_images", "finish.after_settle", "finish.after_commit",
         "fail.before_commit", "recover.before_commit", "cancel.before_commit",
         "reserve.before_entries", "settle.before_entries", "grant.before_entries", "expire.before_entries",
+        "billing.before_handling", "billing.before_grant",
     }
 )  # fmt: skip
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}

@@ -337,6 +337,9 @@ CELERY_BEAT_SCHEDULE = {
     "sweep jobs": {"task": "generation.sweep", "schedule": SWEEP_SECONDS},
     "clean up expired images": {"task": "generation.cleanup_images", "schedule": 3600.0},
     "clean up accounts": {"task": "accounts.clean_up", "schedule": 3600.0},
+    "work off the billing inbox": {"task": "credits.work_inbox", "schedule": 60.0},
+    "grant months of paid years": {"task": "credits.settle_years", "schedule": 3600.0},
+    "compare with Stripe": {"task": "credits.sync_billing", "schedule": 86_400.0},
     "replenish credits": {"task": "credits.replenish", "schedule": 3600.0},
     "expire credits": {"task": "credits.expire", "schedule": 3600.0},
     "notify of credits": {"task": "credits.notify", "schedule": 600.0},
@@ -461,6 +464,7 @@ LOGGING = {
         # "Received" and "succeeded" of every sweep say nothing.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        "stripe": {"level": "WARNING"},  # two lines for each call
     },
 }
 structlog.configure(

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from generation.views.nodes import nodes
+from credits.billing.webhook import receive as stripe_webhook
 from generation.views.report import report
 from tenkaigen import views
 from tenkaigen.metrics import metrics
@@ -23,6 +24,8 @@ urlpatterns = [
     path("", include("credits.urls")),
     path("api/v1/", include("credits.api_urls")),
     path("api/v1/", include("generation.api_urls")),
+    path("", include("credits.billing.urls")),
+    path("stripe/webhook/<uuid:uuid>/", stripe_webhook, name="stripe_webhook"),
     path("", include("generation.urls")),
 ]
 

@@ -1,12 +1,15 @@
 """What every test may ask for."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from generation import events, seed, tasks
 from generation.worker import Worker
+from tests.billing import Shop, switch_on
 from tests.fake_engine import FakeEngine
+from tests.fake_stripe import FakeStripe, running
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +32,20 @@ def bell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rings: list[str] = []
     monkeypatch.setattr(tasks, "ring_now", lambda kind="image": rings.append("ring"))
     return rings
+
+
+@pytest.fixture
+def stripe(settings: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStripe]:
+    """A fake Stripe over HTTP whose clock stands still, and this server pointed at it."""
+    with running(now=int(time.time())) as fake:
+        switch_on(fake, settings, monkeypatch)
+        yield fake
+
+
+@pytest.fixture
+def shop(stripe: FakeStripe, db: None) -> Shop:
+    """Everything that is sold, at the fake Stripe."""
+    return Shop(stripe)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from accounts import services as account_services
 from accounts.models import ApiKey, Invitation, Membership, Scope, Team, User
 from accounts.roles import ROLES_OF, SCOPE_OF, Ability, Role
 from credits import passes
-from credits.models import Notice, Pass, PassProduct
+from credits.models import Notice, Pass, PassProduct, Purchase
 from generation import events, storage
 from generation.models import Image, Job
 from tests.factories import make_job, make_member, make_user, team_of
@@ -86,6 +86,12 @@ ROUTES: dict[str, Row] = {
     "credits:dismiss_notice": page(post="generate"),
     "credits:start_pass": page(get="generate", post="generate"),
     "credits:plans": Row(PUBLIC, {}),
+    "billing:billing": page(get="billing"),
+    "billing:buy": page(post="billing"),
+    "billing:portal": page(post="billing"),
+    "billing:purchase": page(get="billing"),
+    "billing:purchase_state": page(get="billing"),
+    "stripe_webhook": Row(PUBLIC, {}),  # to whom Stripe's signature lets in: test_billing_webhook
     "credits:statement": page(get="read"),
     "credits:statement_more": page(get="read"),
     "credits:statement_csv": page(get="read"),
@@ -128,7 +134,10 @@ ROUTES: dict[str, Row] = {
     "generation:file": Row(PUBLIC, {}),  # by a link that is signed and runs out
 }
 ELSEWHERE = ("admin:", "account_", "mfa_", "usersessions_")  # test_admin tries every admin page; the sign-in pages are allauth's own
-OBJECTS = ("session_id", "team_id", "member_id", "invitation_id", "job_id", "image_id", "key_id", "pass_id", "notice_id")
+OBJECTS = (
+    *("session_id", "team_id", "member_id", "invitation_id"),
+    *("job_id", "image_id", "key_id", "pass_id", "notice_id", "purchase_id"),
+)
 
 
 def routes(resolver: URLResolver, namespace: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -170,6 +179,7 @@ class Owner:
             "key_id": self.key.pk,
             "pass_id": self.waiting_pass.pk,
             "notice_id": self.notice.pk,
+            "purchase_id": Purchase.objects.get(team=self.job.team).pk,
             "variant": "original",
             "token": "forged",
         }
@@ -187,6 +197,7 @@ def owner() -> Owner:
     flash = PassProduct.objects.get(slug="flash")
     waiting = passes.issue(team=team_of(user), product=flash, reference="sale", actor="test")
     notice = Notice.objects.create(wallet=team_of(user).wallet, kind="low", key="1000", text="Few credits are left.")
+    Purchase.objects.create(team=team_of(user), kind="pack", slug="x", name="x", price_cents=1, currency="INR")
     return Owner(user, make_job(user), image, key, text, waiting, notice)
 
 

@@ -50,6 +50,7 @@ class Pass(models.Model):
     issued_by = models.CharField(max_length=120)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     grant = models.OneToOneField(Grant, models.PROTECT, null=True, editable=False, related_name="of_pass")
+    withdrawn_at = models.DateTimeField(null=True, editable=False, help_text="It was refunded, and cannot be started.")
 
     class Meta:
         verbose_name_plural = "passes"

@@ -1,4 +1,4 @@
-"""Starting a pass, and what plans and passes there are."""
+"""Starting a pass."""
 
 from uuid import UUID
 
@@ -6,22 +6,15 @@ from django.contrib import messages
 from django.http import Http404
 from django.http.response import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods
 from django_htmx.http import trigger_client_event
 
 from accounts.access import needs
 from accounts.roles import Ability
 from credits import passes
-from credits.models import Pass, PassProduct, Plan
+from credits.models import Pass
 from tenkaigen.errors import DomainError
 from tenkaigen.htmx import HtmxRequest, page_status
-
-
-@require_GET
-def offers(request: HtmxRequest) -> HttpResponse:
-    """Plans and passes with their prices, for everybody."""
-    context = {"plans": Plan.objects.filter(is_active=True), "products": PassProduct.objects.filter(is_active=True)}
-    return render(request, "credits/offers.html", context)
 
 
 @needs(Ability.GENERATE)

@@ -397,7 +397,7 @@ def test_plans_and_passes_are_rows_for_everybody():
     PassProduct.objects.filter(slug="flash").update(price_cents=12_345)
     page = text_of(Client(), PLANS)
     assert "<dt>Credits a month</dt><dd>2,000</dd>" in page and "Enterprise" not in page
-    assert "INR 123.45" in page and "INR 50" in page and "Buying here comes soon." in page
+    assert "INR 123.45" in page and "INR 50" in page and "Billing is off on this server." in page
     assert "1, while bonus, bought or pass credits last" in page
 
 

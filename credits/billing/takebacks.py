@@ -1,0 +1,137 @@
+"""Money that goes back takes its credits back: after refunds for good, in disputes until they are won.
+
+All of it is worked out from the payment's row, under its lock, towards a target; so it may be called at any time and
+as often as one likes. Credits are compared with credits: the share of the money that went back is the share of each
+grant that goes.
+"""
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts import activity
+from credits import ledger
+from credits.amounts import CENTI
+from credits.models import Clawback, Dispute, Grant, Pass, Payment, Wallet
+
+FROZEN = "A payment is disputed. Write to us."
+ACTOR = "stripe"
+
+
+@transaction.atomic
+def note_refund(payment_intent: str, *, amount_cents: int, refunded_cents: int) -> bool:
+    """Note how much of a payment has gone back in all, and take the credits. False where it is no payment of ours.
+
+    Older news than what is known change nothing.
+
+    Raises:
+        Busy: the wallet's lock did not come in time.
+    """
+    payment = _locked(payment_intent)
+    if payment is None:
+        return False
+    if refunded_cents > payment.refunded_cents:
+        # A partly captured payment can only give back what it got.
+        payment.amount_cents = max(amount_cents, refunded_cents)
+        payment.refunded_cents = refunded_cents
+        payment.save(update_fields=["amount_cents", "refunded_cents"])
+        activity.record(team=payment.team, actor=ACTOR, verb="billing.refunded", target=payment_intent)
+    apply(payment)
+    return True
+
+
+@transaction.atomic
+def note_dispute(payment_intent: str, *, dispute_id: str, amount_cents: int, state: str) -> bool:
+    """Note how a dispute stands. Open or lost it freezes the wallet and takes the credits; won it undoes just that.
+
+    A dispute that has ended stays as it ended. False where it is no payment of ours.
+
+    Raises:
+        Busy: the wallet's lock did not come in time.
+    """
+    payment = _locked(payment_intent)
+    if payment is None:
+        return False
+    dispute, is_new = Dispute.objects.get_or_create(
+        dispute_id=dispute_id, defaults={"payment": payment, "amount_cents": amount_cents, "state": state}
+    )
+    if is_new or (dispute.state == Dispute.State.OPEN and state != Dispute.State.OPEN):
+        Dispute.objects.filter(pk=dispute.pk).update(state=state, amount_cents=amount_cents, updated_at=Now())
+        _freeze_or_thaw(payment, state)
+        activity.record(team=payment.team, actor=ACTOR, verb=f"billing.dispute_{state}", target=dispute_id)
+    apply(payment)
+    return True
+
+
+def apply(payment: Payment) -> None:
+    """Take from every grant of a payment what its refunds and disputes ask for. Its row must be locked."""
+    for found in Pass.objects.select_for_update().filter(reference=reference_of(payment.payment_intent), grant=None):
+        _withdraw(found, payment)
+    grants = Grant.objects.filter(
+        Q(payment_ref=payment.payment_intent) | Q(of_pass__reference=reference_of(payment.payment_intent))
+    )
+    disputes = list(payment.disputes.order_by("created_at", "dispute_id"))
+    for grant in grants.order_by("pk"):
+        _take_refunds(grant, payment)
+        for dispute in disputes:
+            _take_dispute(grant, payment, dispute)
+
+
+def reference_of(payment_intent: str) -> str:
+    return f"pi:{payment_intent}"
+
+
+def _locked(payment_intent: str) -> Payment | None:
+    locked = Payment.objects.select_for_update(of=("self",), no_key=True).select_related("team")
+    return locked.filter(pk=payment_intent).first()
+
+
+def _share(grant: Grant, cents: int, payment: Payment) -> int:
+    """That part of a grant, rounded down, and of a pass in whole images."""
+    step = CENTI if grant.unit == Grant.Unit.IMAGE else 1
+    return grant.granted_centi // step * min(cents, payment.amount_cents) // payment.amount_cents * step
+
+
+def _take_refunds(grant: Grant, payment: Payment) -> None:
+    # The target stands in the reference, so that what was asked for before can be read off.
+    prefix = f"refund:{payment.payment_intent}:{grant.pk}:"
+    before = Clawback.objects.filter(grant=grant, reference__startswith=prefix).values_list("reference", flat=True)
+    taken = max((int(reference.removeprefix(prefix)) for reference in before), default=0)
+    target = _share(grant, payment.refunded_cents, payment)
+    if target > taken:
+        ledger.revoke(
+            team_id=payment.team_id, grant_id=grant.pk, amount_centi=target - taken, reference=f"{prefix}{target}",
+            actor=ACTOR, reason="The payment was refunded",
+        )  # fmt: skip
+
+
+def _take_dispute(grant: Grant, payment: Payment, dispute: Dispute) -> None:
+    reference = f"dispute:{dispute.dispute_id}:{grant.pk}"
+    if dispute.state == Dispute.State.WON:
+        if Clawback.objects.filter(reference=reference, undone_at=None).exists():
+            ledger.reinstate(
+                team_id=payment.team_id, reference=reference, actor=ACTOR, reason="The dispute of its payment was won"
+            )
+    elif amount := _share(grant, dispute.amount_cents, payment):
+        ledger.revoke(
+            team_id=payment.team_id, grant_id=grant.pk, amount_centi=amount, reference=reference, actor=ACTOR,
+            reason="The payment is disputed",
+        )  # fmt: skip
+
+
+def _withdraw(found: Pass, payment: Payment) -> None:
+    """A pass that nobody has started yet can be taken whole, and given back whole."""
+    is_disputed = payment.disputes.exclude(state=Dispute.State.WON).exists()
+    is_gone = is_disputed or payment.refunded_cents >= payment.amount_cents
+    if is_gone != (found.withdrawn_at is not None):
+        Pass.objects.filter(pk=found.pk).update(withdrawn_at=Now() if is_gone else None)
+
+
+def _freeze_or_thaw(payment: Payment, state: str) -> None:
+    """Only our own reason is lifted; a lost dispute stays one until staff decide."""
+    reason = Wallet.objects.filter(team_id=payment.team_id).values_list("frozen_reason", flat=True).first() or ""
+    others = Dispute.objects.filter(payment__team_id=payment.team_id).exclude(state=Dispute.State.WON)
+    if state != Dispute.State.WON and not reason:
+        ledger.freeze(team_id=payment.team_id, reason=FROZEN)
+    elif state == Dispute.State.WON and reason == FROZEN and not others.exists():
+        ledger.unfreeze(team_id=payment.team_id)
