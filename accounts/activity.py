@@ -29,8 +29,10 @@ TOPICS = {
 # Past tense, to stand between an actor and a target. A verb that is missing here is shown with its own words.
 WORDS = {
     "account.created": "signed up",
+    "account.closed": "deleted the account",
     "account.confirmed": "confirmed the e-mail address",
     "account.exported": "took along everything there is",
+    "account.restored": "restored the account",
     "billing.plan_set": "changed the plan to",
     "credits.adjusted": "adjusted the credits",
     "credits.granted": "added credits",

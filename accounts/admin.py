@@ -33,7 +33,7 @@ class TeamsInline(admin.TabularInline):
         return False
 
 
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  (with its limits and second step)
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore
 
 
 @admin.register(User)

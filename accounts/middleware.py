@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from accounts import services
@@ -36,6 +37,19 @@ class TeamMiddleware:
         return self.get_response(request)
 
 
+class ClosedPersonMiddleware:
+    """Show somebody who deleted their account, and signs in before it is gone, one page: to take that back."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        is_closed = request.user.is_authenticated and request.user.closed_at is not None
+        if is_closed and request.path not in (reverse("accounts:restore_account"), reverse("account_logout")):
+            return redirect("accounts:restore_account")
+        return self.get_response(request)
+
+
 class StaffMfaMiddleware:
     """Keep staff without two-step sign-in out of the admin: they are sent to switch it on."""
 
@@ -55,7 +69,8 @@ def find_memberships(request: HttpRequest) -> list[Membership]:
     if not request.user.is_authenticated:
         return []
     found = list(memberships_of(request.user))
-    if not found:  # somebody made in the admin has no team until they first come here, and who left the last one
+    # Somebody made in the admin has no team until they first come here, nor has who left their last one.
+    if not found and request.user.closed_at is None:
         services.open_team(request.user)
         found = list(memberships_of(request.user))
     return found

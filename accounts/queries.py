@@ -85,9 +85,8 @@ def _usable_keys() -> Any:  # QuerySet[ApiKey], with the maker's role as it is n
     role = Membership.objects.filter(user=OuterRef("user"), team=OuterRef("team")).values("role")
     keys = ApiKey.objects.annotate(role=Subquery(role)).filter(role__isnull=False)
     in_time = Q(expires_at=None) | Q(expires_at__gt=Now())
-    return keys.filter(in_time, revoked_at=None, user__is_active=True, team__closed_at=None).select_related(
-        "team", "user"
-    )
+    nobody_left = Q(user__is_active=True, user__closed_at=None, team__closed_at=None)
+    return keys.filter(in_time, nobody_left, revoked_at=None).select_related("team", "user")
 
 
 def _note_use(key: ApiKey) -> None:

@@ -10,3 +10,7 @@ team_closed = Signal()  # team: deleted softly, nobody acts for it any more
 team_reopened = Signal()  # team: the deletion was taken back
 member_left = Signal()  # team, user: left or was removed
 person_confirmed = Signal()  # user, team: their first. Once per person, and never again for an address seen before
+
+# These two are sent outside any transaction, and again if the work was cut off: receivers delete files, too.
+team_purged = Signal()  # team: what it made goes for good; its books stay
+person_erased = Signal()  # user: what is personal goes for good; what they made in other people's teams stays there

@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from accounts.views import account, activity, sessions, team, teams
+from accounts.views import account, activity, leaving, sessions, team, teams
 
 app_name = "accounts"
 urlpatterns = [
     path("account/", account.account, name="account"),
     path("account/keys", account.create_key, name="create_key"),
     path("account/keys/<uuid:key_id>/revoke", account.revoke_key, name="revoke_key"),
+    path("account/delete", leaving.close_account, name="close_account"),
+    path("account/restore", leaving.restore_account, name="restore_account"),
     path("account/sessions/<int:session_id>/end", sessions.end_session, name="end_session"),
     path("team/", team.team, name="team"),
     path("team/name", team.rename, name="rename_team"),

@@ -5,11 +5,12 @@ from django.db import transaction
 from django.dispatch import receiver
 
 from accounts.models import Team, User
-from accounts.signals import member_left, team_closed
+from accounts.signals import member_left, team_closed, team_purged
 from generation import events, services
-from generation.models import Job
+from generation.models import Image, Job
 from tenkaigen.errors import DomainError
 
+ERASE_BATCH = 500
 logger = structlog.get_logger(__name__)
 
 
@@ -31,3 +32,14 @@ def cancel_open_jobs(team: Team) -> None:
             services.cancel_job(job)
         except DomainError as error:  # it has just ended by itself
             logger.info("job_not_canceled", job=str(job.pk), reason=error.code)
+
+
+@receiver(team_purged)
+def erase_what_it_made(sender: object, team: Team, **kwargs: object) -> None:
+    """Delete a team's pictures with their files, and the words of its jobs; the jobs stay, as receipts."""
+    cancel_open_jobs(team)
+    while batch := list(Image.objects.filter(team=team).order_by("id")[:ERASE_BATCH]):
+        for image in batch:
+            services.delete_image(image)
+    words = {"prompt": "", "expanded_prompt": "", "negative_prompt": "", "metadata": {}}
+    Job.objects.filter(team=team).update(**words)

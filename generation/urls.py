@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from generation.views import images, jobs, landing, studio
+from generation.views import export, images, jobs, landing, studio
 
 app_name = "generation"
 urlpatterns = [
@@ -26,5 +26,6 @@ urlpatterns = [
     path("gallery/more", images.gallery_more, name="gallery_more"),
     path("images/<uuid:image_id>/delete", images.image_delete, name="image_delete"),
     path("images/<uuid:image_id>/<slug:variant>", images.image, name="image"),
+    path("account/export", export.export, name="export"),
     path("files/<str:token>", images.file, name="file"),
 ]

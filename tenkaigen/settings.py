@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "accounts.middleware.ClosedPersonMiddleware",
     "accounts.middleware.StaffMfaMiddleware",
     "tenkaigen.middleware.PrivatePagesMiddleware",
     "generation.middleware.VisitMiddleware",

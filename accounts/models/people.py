@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
 
@@ -36,6 +37,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     confirmed_at = models.DateTimeField(
         null=True, editable=False, help_text="When an e-mail address was first confirmed."
     )
+    closed_at = models.DateTimeField(null=True, editable=False, help_text="Deleted by themselves; can be restored.")
+    erased_at = models.DateTimeField(null=True, editable=False, help_text="Deleted for good; nothing personal is left.")
     date_joined = models.DateTimeField(db_default=Now(), editable=False)
 
     USERNAME_FIELD = "email"
@@ -44,7 +47,17 @@ class User(AbstractBaseUser, PermissionsMixin):
     objects: ClassVar[UserManager] = UserManager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(Lower("email"), name="user_has_an_email_of_their_own")]
+        indexes = [
+            models.Index(
+                fields=["closed_at"], name="user_to_erase", condition=Q(closed_at__isnull=False, erased_at=None)
+            )
+        ]
+        constraints = [
+            models.UniqueConstraint(Lower("email"), name="user_has_an_email_of_their_own"),
+            models.CheckConstraint(
+                condition=Q(erased_at=None) | Q(closed_at__isnull=False), name="user_is_closed_before_they_are_erased"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.email
