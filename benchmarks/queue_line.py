@@ -3,10 +3,10 @@
     python benchmarks/queue_line.py [--jobs 100000] [--teams 500] [--claims 400]
 
 Rows read are PostgreSQL's own count of the claim's transaction (`pg_stat_xact_user_tables`: rows fetched by index and
-by scan, of the job and slot tables). Every team has as many ended jobs as waiting ones. The hard cases are counted, too:
-a worker for whose model nobody asks, and a line in which every team runs as many jobs as it may. The flood is played
-with job times of one: a team with a queue, and another whose first job comes at each tenth of a job time, while the
-worker has claimed the next batch ahead.
+by scan, of the job and slot tables). Every team has as many ended jobs as waiting ones. The hard cases are counted: a
+worker for whose model nobody asks, and a line in which every team runs as many jobs as it may. The flood is played with
+job times of one: a team with a queue, and another whose first job comes at each tenth of a job time, while the worker
+has claimed the next batch ahead.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ INSERT INTO generation_job (id, team_id, user_id, kind, request_key, request_fin
     negative_prompt, expander, style, franchise, product, model, model_revision, width, height, quality, count, seed,
     num_inference_steps, guidance_scale, quote, charged_centi, status, attempts, fence, worker, failure, failure_code,
     metadata, stored_bytes, batch_key, is_quarantined, plan, finished_at, run_after, created_at)
-SELECT gen_random_uuid(), t.team_id, t.user_id, 'image', %(status)s || n, 'x', %(prompt)s, %(prompt)s, '', 'local', '', '',
-    '', 'starter', '', 512, 512, 'standard', 1, n, 8, 0, '{"unit_centi": 600, "count": 1}', 0, %(status)s, 0, 0, '', '', '',
-    '{}', 0, 'starter 512 ' || n %% 3, false, 'free', %(finished)s,
+SELECT gen_random_uuid(), t.team_id, t.user_id, 'image', %(status)s || n, 'x', %(prompt)s, %(prompt)s, '', 'local', '',
+    '', '', 'starter', '', 512, 512, 'standard', 1, n, 8, 0, '{"unit_centi": 600, "count": 1}', 0, %(status)s, 0, 0, '',
+    '', '', '{}', 0, 'starter 512 ' || n %% 3, false, 'free', %(finished)s,
     now() - make_interval(secs => (%(jobs)s - n) / 10.0), now() - make_interval(secs => (%(jobs)s - n) / 10.0)
 FROM generate_series(1, %(jobs)s) AS n
 JOIN (
@@ -105,6 +105,7 @@ def claim(images: int = 1, model: str = "starter") -> tuple[float, int, list]:
 def measure_claims(report: figures.Report, claims: int, teams: int) -> None:
     """Claims of one image and of a batch in turns; every claimed job ends, as one that is drawn does."""
     found: dict[int, list[tuple[float, int]]] = {1: [], 4: []}
+    bare: list[float] = []
     finish()
     for number in range(claims + 20):
         for images, figure in found.items():
@@ -113,12 +114,25 @@ def measure_claims(report: figures.Report, claims: int, teams: int) -> None:
             finish()
             if number >= 20:
                 figure.append((milliseconds, rows))
+        bare.append(round_trips())
+    report.show("a transaction of four statements that read nothing", bare, "ms")
     for images, figure in found.items():
         milliseconds, rows = [pair[0] for pair in figure], [pair[1] for pair in figure]
         p95 = statistics.quantiles(milliseconds, n=20)[-1]
         report.show(f"claim of {images}, committed", milliseconds, "ms")
         report.hold(f"claim of {images}, 95th percentile in ms", [p95], at_most=CLAIM_P95_MS_MAX)
         report.hold(f"claim of {images}, rows read a team", [max(rows) / teams], at_most=ROWS_PER_TEAM_MAX)
+
+
+def round_trips() -> float:
+    """What the machine takes for as many statements as a claim of one has, with nothing to do in them."""
+    from django.db import connection, transaction
+
+    began = time.perf_counter()
+    with transaction.atomic(), connection.cursor() as cursor:
+        for _ in range(4):
+            cursor.execute("SELECT 1")
+    return (time.perf_counter() - began) * 1000
 
 
 def measure_hard_cases(report: figures.Report, teams: int) -> None:

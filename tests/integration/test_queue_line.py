@@ -99,12 +99,13 @@ def test_without_ageing_the_same_wait_changes_nothing(settings):
 
 
 def test_asking_piecemeal_gains_nothing():
-    piecemeal, patient = make_user(credits=1000), make_user(credits=1000)
-    make_job(piecemeal)
-    first = make_job(patient)
-    draw()
-    make_job(piecemeal)  # back in line, but behind its last turn
+    patient, piecemeal = make_user(credits=1000), make_user(credits=1000)
+    first, second = make_job(patient), make_job(patient)
     assert draw() == [first]
+    once = make_job(piecemeal)
+    assert draw() == [once]
+    make_job(piecemeal)  # back in line, but where its last turn puts it
+    assert draw() == [second]
 
 
 def test_a_job_more_does_not_cost_a_team_its_place():
