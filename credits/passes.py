@@ -59,6 +59,13 @@ def product_called(slug: str) -> PassProduct:
     return product
 
 
+def change_product(product: PassProduct, *, actor: str) -> PassProduct:
+    """Save what staff made of a product. It counts for what is issued from now on."""
+    product.save()
+    logger.info("pass_product_changed", product=product.slug, actor=actor)
+    return product
+
+
 @transaction.atomic
 def activate(*, team: Team, pass_id: UUID, actor: str) -> Pass:
     """Start a pass: its hour begins now. Starting it again changes nothing.
@@ -103,4 +110,4 @@ def shown_to(team: Team) -> list[Pass]:
 
 
 def _with_grant(team: Team) -> QuerySet[Pass]:
-    return Pass.objects.filter(team=team).select_related("grant")
+    return Pass.objects.filter(team=team, withdrawn_at=None).select_related("grant")

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Case, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
 
 from credits import prices
@@ -20,6 +21,7 @@ from credits.price_checks import problems_of
 from credits.pricing import ask_of, quote
 
 logger = structlog.get_logger(__name__)
+NAME_CHARS_MAX = 40
 PREVIEW_JOBS_MAX = 1000
 BIGGEST_MAX = 10
 
@@ -78,11 +80,13 @@ def copy_as_draft(version: PriceVersion, name: str, *, actor: str) -> PriceVersi
     """A draft with the rules of another version.
 
     Raises:
-        InvalidPrices: the name is taken or empty.
+        InvalidPrices: the name is taken, empty or too long.
     """
     name = name.strip()
-    if not name or PriceVersion.objects.filter(name=name).exists():
-        raise InvalidPrices(f"There is a price list called {name!r} already." if name else "Name the new price list.")
+    if not 0 < len(name) <= NAME_CHARS_MAX:
+        raise InvalidPrices(f"A price list has a name of 1 to {NAME_CHARS_MAX} characters.")
+    if PriceVersion.objects.filter(name=name).exists():
+        raise InvalidPrices(f"There is a price list called {name!r} already.")
     draft = PriceVersion.objects.create(name=name, note=f"From {version.name}")
     PriceRule.objects.bulk_create(
         PriceRule(version=draft, name=rule.name, option=rule.option, up_to=rule.up_to, value=rule.value)
@@ -180,16 +184,13 @@ def _words(stored: dict[str, Any]) -> str:
     return str(stored.get("kind", "?"))
 
 
-def states() -> dict[int, str]:
-    """`draft`, `planned`, `in force` or `past`, by the version's key."""
-    moment = now()
-    words: dict[int, str] = {}
-    is_newest = True
-    for pk, effective_at in PriceVersion.objects.order_by("-effective_at").values_list("pk", "effective_at"):
-        if effective_at is None:
-            words[pk] = "draft"
-        elif effective_at > moment:
-            words[pk] = "planned"
-        else:
-            words[pk], is_newest = ("in force" if is_newest else "past"), False
-    return words
+def with_state(versions: QuerySet[PriceVersion]) -> QuerySet[PriceVersion]:
+    """Versions with their `state`: `draft`, `planned`, `in force` or `past`."""
+    begun = PriceVersion.objects.filter(effective_at__lte=Now()).order_by("-effective_at")
+    state = Case(
+        When(effective_at=None, then=Value("draft")),
+        When(effective_at__gt=Now(), then=Value("planned")),
+        When(pk=Subquery(begun.values("pk")[:1]), then=Value("in force")),
+        default=Value("past"),
+    )
+    return versions.annotate(state=state)
