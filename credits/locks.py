@@ -1,5 +1,7 @@
 """The one lock of the ledger: a team's wallet row."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 from django.db import OperationalError, connection
@@ -28,9 +30,20 @@ def lock_wallet(team_id: UUID) -> Wallet:
         UnknownTeam: there is no such team.
         Busy: another transaction kept the row longer than `lock_timeout`.
     """
+    with waiting():
+        return _locked(team_id)
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Around a statement that locks a wallet.
+
+    Raises:
+        Busy: another transaction kept the row longer than `lock_timeout`.
+    """
     assert connection.in_atomic_block, "money moves inside the caller's transaction"
     try:
-        return _locked(team_id)
+        yield
     except OperationalError as error:
         if isinstance(error.__cause__, errors.LockNotAvailable):
             raise Busy("Your credits are being counted right now. Try again in a moment.") from error

@@ -19,7 +19,7 @@ KNOWN = frozenset(
         "post.before_put", "post.after_put",
         "finish.after_images", "finish.after_settle", "finish.after_commit",
         "fail.before_commit", "recover.before_commit", "cancel.before_commit",
-        "reserve.before_entries", "settle.before_entries", "grant.before_entries", "expire.before_entries",
+        "reserve.after_entries", "settle.after_entries", "grant.before_entries", "expire.before_entries",
         "billing.before_handling", "billing.before_grant",
     }
 )  # fmt: skip

@@ -113,22 +113,10 @@ class Spendable:
     available_centi: int
 
 
-SPENDABLE = """
-SELECT id, unit, available_centi FROM credits_grant
-WHERE wallet_id = %s AND available_centi > 0 AND effective_at <= statement_timestamp()
-    AND (expires_at IS NULL OR expires_at > statement_timestamp())
-    AND (unit = 'credit' OR covers_px >= %s)
-ORDER BY source <> 'pass', expires_at NULLS LAST, burn_rank, id
-"""
-
-
-def spendable(wallet: Wallet, *, pass_side_px: int | None = None) -> list[Spendable]:
-    """The grants that count right now, in burn order. An ended grant does not, swept or not.
-
-    Those of passes only where `pass_side_px`, a picture's longest side, is given and covered.
-    """
+def spendable(wallet: Wallet) -> list[Spendable]:
+    """The credits that count right now, in burn order; images of a pass are spent by `reserve` alone."""
     with connection.cursor() as cursor:
-        cursor.execute(SPENDABLE, [wallet.pk, pass_side_px])
+        cursor.execute("SELECT * FROM credits_spendable(%s, NULL, clock_timestamp())", [wallet.pk])
         return [Spendable(*row) for row in cursor.fetchall()]
 
 

@@ -84,7 +84,7 @@ def test_a_team_in_debt_or_frozen_cannot_reserve():
     Wallet.objects.filter(team=team).update(frozen_reason="a disputed payment")
     with pytest.raises(WalletFrozen, match="a disputed payment"):
         reserve(team)
-    Wallet.objects.filter(team=team).update(frozen_reason="", debt_centi=1)
+    Wallet.objects.filter(team=team).update(frozen_reason="", debt_centi=20_000)  # more than it has
     with pytest.raises(WalletFrozen):
         reserve(team)
 

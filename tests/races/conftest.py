@@ -1,12 +1,27 @@
 """Real threads, real commits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
 import pytest
 from django.db import connection
+
+from tests.races.ledger import deadlocks
+
+
+@pytest.fixture(scope="package", autouse=True)
+def no_deadlock(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """PostgreSQL broke no deadlock over the whole suite: one that it breaks costs a second, and somebody's work."""
+    with django_db_blocker.unblock():
+        before = deadlocks()
+        connection.close()
+    yield
+    with django_db_blocker.unblock():
+        happened = deadlocks() - before
+        connection.close()
+    assert happened == 0, f"{happened} deadlocks in pg_stat_database"
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ from tests.faults.matrix.rig import Child, MatrixError, Rig, wait_until
 TEAMS = 6
 WORKER_POINTS = (
     "claim.before_commit", "claim.after_commit", "draw.step", "draw.done", "post.before_put", "post.after_put",
-    "settle.before_entries", "finish.after_images", "finish.after_settle", "finish.after_commit",
+    "settle.after_entries", "finish.after_images", "finish.after_settle", "finish.after_commit",
 )  # fmt: skip
-SUBMIT_POINTS = ("reserve.before_entries", "submit.before_commit", "submit.after_commit", "submit.after_ring")
+SUBMIT_POINTS = ("reserve.after_entries", "submit.before_commit", "submit.after_commit", "submit.after_ring")
 STOP_POINTS = ("draw.step", "draw.done", "post.after_put", "finish.after_images", "finish.after_settle")
 JOBS_EACH = 2
 # What a bucket does to one request: refuses, keeps and reports an error, says nothing, cuts the upload.
