@@ -19,6 +19,8 @@ STRANGERS = [
 MEMBERS = [
     *("/studio", "/gallery", "/jobs", "/account/", "/credits/statement"),
     *("/accounts/logout/", "/accounts/password/change/", "/nothing-here"),
+    *("/team/", "/team/activity", "/team/delete", "/teams", "/accounts/2fa/", "/accounts/sessions/"),
+    *("/account/delete", "/accounts/reauthenticate/", "/accounts/email/"),
 ]  # fmt: skip
 
 
