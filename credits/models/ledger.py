@@ -48,7 +48,7 @@ class Grant(models.Model):
         CREDIT = "credit"
         IMAGE = "image"
 
-    wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="grants")
+    wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="grants", db_index=False)  # the burn order has one
     unit = models.CharField(max_length=6, choices=Unit.choices, default=Unit.CREDIT)
     covers_px = models.PositiveIntegerField(null=True, help_text="Longest side of a picture that an image unit pays.")
     source = models.CharField(max_length=10, choices=Source.choices)
@@ -170,7 +170,7 @@ class Hold(models.Model):
 class HoldPart(models.Model):
     """What one grant gives to one hold."""
 
-    hold = models.ForeignKey(Hold, models.PROTECT, related_name="parts")
+    hold = models.ForeignKey(Hold, models.PROTECT, related_name="parts", db_index=False)  # its constraint has one
     grant = models.ForeignKey(Grant, models.PROTECT, related_name="parts")
     amount_centi = models.BigIntegerField()
     charged_centi = models.BigIntegerField(default=0)
@@ -206,11 +206,11 @@ class Entry(models.Model):
         REPAY = "repay"  # available -> spent; the debt falls
         FORGIVE = "forgive"  # nothing moves; the debt falls
 
-    # Every index of this table costs every movement, and two of the others begin with the wallet.
+    # Every index of this table costs every movement, and others begin with the wallet and the hold.
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="entries", db_index=False)
     seq = models.BigIntegerField()
     grant = models.ForeignKey(Grant, models.PROTECT, related_name="entries")
-    hold = models.ForeignKey(Hold, models.PROTECT, null=True, related_name="entries")
+    hold = models.ForeignKey(Hold, models.PROTECT, null=True, related_name="entries", db_index=False)
     kind = models.CharField(max_length=9, choices=Kind.choices)
     amount_centi = models.BigIntegerField()
     available_after_centi = models.BigIntegerField()
