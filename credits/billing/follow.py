@@ -76,14 +76,19 @@ def known_prices() -> dict[str, PlanPrice]:
 
 @transaction.atomic
 def _write(customer: StripeCustomer, seen: int, subs: list[Sub], prices: dict[str, PlanPrice]) -> bool:
-    if not StripeCustomer.objects.filter(pk=customer.pk, followed=seen).update(followed=F("followed") + 1):
+    if not _nobody_wrote_since(customer, seen):
         return False
     wanted = chosen(subs, prices)
     # The customer's row is locked until the end: nobody else writes this team's subscription for Stripe.
     current = Subscription.objects.select_for_update().filter(team_id=customer.team_id).first()
-    if _subscribe(customer.team, current, *wanted) if wanted else _end(current, subs):
+    if _subscribe(customer.team, current, *wanted) if wanted else _end(customer.team, current, subs, prices):
         plan_changed.send(sender=Subscription, team_id=customer.team_id)
     return True
+
+
+def _nobody_wrote_since(customer: StripeCustomer, seen: int) -> bool:
+    rows = StripeCustomer.objects.filter(pk=customer.pk, followed=seen)
+    return rows.update(followed=F("followed") + 1) == 1
 
 
 def chosen(subs: list[Sub], prices: dict[str, PlanPrice]) -> tuple[Sub, PlanPrice] | None:
@@ -117,16 +122,18 @@ def _subscribe(team: Team, current: Subscription | None, sub: Sub, price: PlanPr
     return True
 
 
-def _end(current: Subscription | None, subs: list[Sub]) -> bool:
-    """What Stripe no longer runs is over; a plan that staff gave stays."""
-    ended = {sub.id: sub.ended_at for sub in subs}
-    if current is None or current.external_ref not in ended:
+def _end(team: Team, current: Subscription | None, subs: list[Sub], prices: dict[str, PlanPrice]) -> bool:
+    """What Stripe no longer runs is over, also when we hear of it only now; a plan that staff gave stays."""
+    ended = [sub for sub in subs if sub.status not in ("incomplete", "incomplete_expired")]
+    last = max(ended, key=lambda sub: (sub.created_at, sub.id), default=None)
+    if last is None or (current is not None and current.external_ref not in {sub.id for sub in ended}):
         return False
-    over_at = ended[current.external_ref] or now()
-    current.anchor_at = min(current.anchor_at, over_at)
-    current.ends_at, current.external_ref, current.updated_at = over_at, "", now()
-    current.save()
-    activity.record(team=current.team, actor="stripe", verb="billing.plan_ended", target=current.plan.name)
+    over_at = last.ended_at or now()
+    price = _price_of(last, prices)
+    facts = {"plan": price.plan, "anchor_at": min(last.anchor_at, over_at), "ends_at": over_at}
+    facts |= {"grants_monthly": False, "external_ref": "", "updated_at": now()}
+    Subscription.objects.update_or_create(team=team, defaults=facts)
+    activity.record(team=team, actor="stripe", verb="billing.plan_ended", target=price.plan.name)
     return True
 
 

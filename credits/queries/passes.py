@@ -38,12 +38,12 @@ def states_of(passes: Iterable[Pass]) -> list[PassState]:
 
 
 def pass_page(team: Team, cursor: str | None, size: int) -> Page[Pass]:
-    """Every pass that a team was given, newest first.
+    """Every pass that a team was given and not refunded, newest first.
 
     Raises:
         BadCursor: the cursor is not one of ours.
     """
-    return page(Pass.objects.filter(team=team).select_related("grant"), cursor, size)
+    return page(Pass.objects.filter(team=team, withdrawn_at=None).select_related("grant"), cursor, size)
 
 
 def _state(one: Pass, moment: datetime) -> PassState:

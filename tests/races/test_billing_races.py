@@ -1,0 +1,100 @@
+"""Two workers meet at one event, one customer, one payment. Each guard has a twin without it that shows the damage."""
+
+from threading import Barrier
+
+import pytest
+
+from credits import ledger, plans
+from credits.audit import find_drift
+from credits.billing import client, follow, inbox, takebacks
+from credits.models import Grant, Payment, StripeEvent
+from tests.billing import grants_of
+from tests.factories import make_user, team_of
+from tests.fake_stripe import subscriptions
+
+
+@pytest.fixture
+def team():
+    return team_of(make_user())
+
+
+def test_two_workers_at_one_event_grant_once(shop, team, run_together):
+    shop.buy(team, "plan", "basic")
+    shop.hear(shop.event("invoice.paid"))
+    event = StripeEvent.objects.get()
+    assert run_together([lambda: inbox.process(event)] * 4) == [True] * 4
+    assert [amount for _, amount, _ in grants_of(team)] == [50_000]
+    assert find_drift() == []
+
+
+def test_an_event_is_claimed_by_one_worker(shop, team, run_together):
+    shop.buy(team, "plan", "basic")
+    for event in shop.store.events:
+        if event["type"] in inbox.HANDLERS:
+            shop.hear(event)
+    assert sum(run_together([inbox.work_off] * 4)) == StripeEvent.objects.count() == 3
+    assert set(StripeEvent.objects.values_list("attempts", flat=True)) == {1}
+    assert [amount for _, amount, _ in grants_of(team)] == [50_000]
+
+
+def stale_reader(shop, sub, monkeypatch) -> None:
+    """The first reader of the subscriptions is overtaken: after it has read, the plan is changed and followed."""
+    really, seen = client.each, []
+
+    def each(kind, **params):
+        found = list(really(kind, **params))
+        if kind == "subscriptions" and not seen:
+            seen.append(kind)
+            subscriptions.update(shop.store, sub, price=shop.price("pro"))
+            follow.settle(sub["customer"])
+        yield from found
+
+    monkeypatch.setattr(client, "each", each)
+
+
+def test_whoever_read_an_older_state_does_not_write_it(shop, team, monkeypatch):
+    sub = shop.subscribe(team, "basic")
+    stale_reader(shop, sub, monkeypatch)
+    follow.settle(sub["customer"])
+    assert plans.plan_of(team.pk).slug == "pro"
+
+
+def test_without_the_guard_the_older_state_wins(shop, team, monkeypatch):
+    sub = shop.subscribe(team, "basic")
+    stale_reader(shop, sub, monkeypatch)
+    monkeypatch.setattr(follow, "_nobody_wrote_since", lambda customer, seen: True)
+    follow.settle(sub["customer"])
+    assert plans.plan_of(team.pk).slug == "basic"
+
+
+def refunded_pack(shop, team) -> str:
+    purchase = shop.buy(team, "pack", "200-credits")
+    shop.deliver_all()
+    purchase.refresh_from_db()
+    return purchase.payment_intent
+
+
+def noting(intent: str, cents: int):
+    return lambda: takebacks.note_refund(intent, amount_cents=49_900, refunded_cents=cents)
+
+
+def test_two_refunds_noted_at_once_take_their_sum(shop, team, run_together):
+    intent = refunded_pack(shop, team)
+    assert run_together([noting(intent, 10_000), noting(intent, 20_000)]) == [True, True]
+    assert Grant.objects.get(source="purchase").revoked_centi == 8_016
+    assert find_drift() == []
+
+
+def test_without_the_payments_lock_they_take_too_much(shop, team, run_together, monkeypatch):
+    intent = refunded_pack(shop, team)
+    barrier, really = Barrier(2), ledger.revoke
+
+    def revoke(**wanted):
+        barrier.wait(timeout=30)  # both have read what was taken before
+        return really(**wanted)
+
+    monkeypatch.setattr(takebacks, "_locked", lambda intent: Payment.objects.get(pk=intent))
+    monkeypatch.setattr(takebacks.ledger, "revoke", revoke)
+    monkeypatch.setattr(Payment, "save", lambda self, **options: None)  # else its row lock would stand in
+    run_together([noting(intent, 10_000), noting(intent, 20_000)])
+    assert Grant.objects.get(source="purchase").revoked_centi == 12_024
