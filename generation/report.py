@@ -1,4 +1,4 @@
-"""What the product did, day by day and model by model, and what it cost. Reads only; one statement for each table.
+"""What the product did, by day, model and plan, and what it cost. Reads only; one statement for each table.
 
 Days are days of TIME_ZONE. A job counts on the day it ended. Jobs of one batch share the device, so a batch's device
 time is that of its longest job; attempts before a job's last one are not in it.
@@ -32,6 +32,7 @@ CACHE_SECONDS = 2 * 86_400
 CLOSED = """
 WITH closed AS (
     SELECT (finished_at AT TIME ZONE %(zone)s)::date AS day, status, kind, model, failure_code,
+        COALESCE(NULLIF(plan, ''), 'unknown') AS plan,
         charged_centi, stored_bytes, processing_ms / 1000.0 AS processing_seconds,
         EXTRACT(epoch FROM claimed_at - created_at) AS waiting_seconds,
         CASE WHEN status = 'completed' AND kind = 'image'
@@ -59,11 +60,11 @@ SELECT {name},
 FROM closed GROUP BY 1 ORDER BY 1
 """
 TALLY = """
-SELECT status, kind, model, failure_code, COUNT(*), COALESCE(SUM(images), 0), COALESCE(SUM(device_seconds), 0),
+SELECT status, kind, model, plan, failure_code, COUNT(*), COALESCE(SUM(images), 0), COALESCE(SUM(device_seconds), 0),
     COALESCE(SUM(processing_seconds), 0), COALESCE(SUM(waiting_seconds), 0), COALESCE(SUM(charged_centi), 0)
-FROM closed GROUP BY 1, 2, 3, 4
+FROM closed GROUP BY 1, 2, 3, 4, 5
 """
-NAMES = {"day": "day", "model": "model", "all": "'all'"}
+NAMES = {"day": "day", "model": "model", "plan": "plan", "all": "'all'"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ class Report:
 
     days: Sequence[Line]
     models: Sequence[Line]
+    plans: Sequence[Line]
     total: Line
     funnel: Sequence[Funnel]
     stored_bytes: int  # what is in the store now
@@ -138,6 +140,7 @@ class Ending(NamedTuple):
     status: str
     kind: str
     model: str
+    plan: str
     code: str
 
 
@@ -188,6 +191,7 @@ def make(span: Span) -> Report:
     return Report(
         days=[of_day.get(str(day), Line(str(day))) for day in span],
         models=lines(span, "model"),
+        plans=lines(span, "plan"),
         total=total[0] if total else Line("all"),
         funnel=funnel(span),
         stored_bytes=Image.objects.aggregate(bytes=Sum("size_bytes"))["bytes"] or 0,
@@ -195,7 +199,7 @@ def make(span: Span) -> Report:
 
 
 def lines(span: Span, by: str) -> list[Line]:
-    """One table, by "day", "model" or "all"."""
+    """One table, by "day", "model", "plan" or "all"."""
     rows = _closed(LINES.format(name=NAMES[by]), span.since, span.until)
     return [_line(*row) for row in rows]
 
@@ -217,14 +221,14 @@ def tallies() -> dict[Ending, Tally]:
     every transaction of the old day commit first.
     """
     cut = datetime.combine((timezone.now() - timedelta(hours=1)).date(), time.min, UTC)
-    key = f"report:tallies:{cut:%Y-%m-%d}"
+    key = f"report:tallies-by-plan:{cut:%Y-%m-%d}"
     old = cache.get(key)
     if old is None:
         old = _closed(TALLY, FOREVER_AGO, cut)
         cache.set(key, old, CACHE_SECONDS)
     sums: dict[Ending, Tally] = {}
-    for status, kind, model, code, *numbers in [*old, *_closed(TALLY, cut, timezone.now() + timedelta(hours=1))]:
-        ending = Ending(status, kind, model, code)
+    for status, kind, model, plan, code, *numbers in [*old, *_closed(TALLY, cut, timezone.now() + timedelta(hours=1))]:
+        ending = Ending(status, kind, model, plan, code)
         sums[ending] = sums.get(ending, Tally()).plus(map(_number, numbers))
     return sums
 

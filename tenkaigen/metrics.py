@@ -65,7 +65,7 @@ def _ended() -> Iterator[Metric]:
     ended = report.tallies()
     failed = {ending: tally for ending, tally in ended.items() if ending.status == Job.Status.FAILED}
     drawn = {ending: tally for ending, tally in ended.items() if ending.kind == Job.Kind.IMAGE}
-    whole, kind_of = ("status", "kind", "model"), ("kind", "model")
+    whole, kind_of = ("status", "kind", "model", "plan"), ("kind", "model")
     yield _counter("jobs_ended", "Jobs that ended", ended, whole, "jobs")
     yield _counter("jobs_failed", "Jobs that failed, by code", failed, ("code", "model"), "jobs")
     yield _counter("images", "Images delivered", drawn, ("model",), "images")
@@ -76,7 +76,7 @@ def _ended() -> Iterator[Metric]:
     yield _counter(
         "job_waiting_seconds", "Seconds from a job's making to its last claim", ended, kind_of, "waiting_seconds"
     )
-    yield _counter("credits_charged", "Credits charged", ended, kind_of, "charged_centi", CENTI)
+    yield _counter("credits_charged", "Credits charged", ended, ("kind", "model", "plan"), "charged_centi", CENTI)
 
 
 def _counter(
@@ -93,18 +93,23 @@ def _counter(
 
 
 def _open() -> Iterator[Metric]:
-    jobs = GaugeMetricFamily("tenkaigen_jobs_open", "Jobs that are not over", labels=["status", "kind", "model"])
+    jobs = GaugeMetricFamily(
+        "tenkaigen_jobs_open", "Jobs that are not over", labels=["status", "kind", "model", "plan"]
+    )
     oldest = GaugeMetricFamily(
         "tenkaigen_oldest_waiting_seconds", "Age of the oldest queued job", labels=["kind", "model"]
     )
     length = 0
-    rows = Job.objects.filter(status__in=transitions.OPEN).values_list("status", "kind", "model")
+    ages: dict[tuple[str, str], float] = {}
+    rows = Job.objects.filter(status__in=transitions.OPEN).values_list("status", "kind", "model", "plan")
     age = Extract(Now() - Min("created_at"), "epoch")
-    for status, kind, model, number, seconds in rows.annotate(number=Count("id"), age=age).order_by():
-        jobs.add_metric((status, kind, model), number)
+    for status, kind, model, plan, number, seconds in rows.annotate(number=Count("id"), age=age).order_by():
+        jobs.add_metric((status, kind, model, plan or "unknown"), number)
         if status == Job.Status.QUEUED:
             length += number
-            oldest.add_metric((kind, model), float(seconds))
+            ages[kind, model] = max(ages.get((kind, model), 0.0), float(seconds))
+    for labels, seconds in ages.items():
+        oldest.add_metric(labels, seconds)
     yield from (jobs, oldest, GaugeMetricFamily("tenkaigen_queue_length", "Queued jobs", value=length))
 
 

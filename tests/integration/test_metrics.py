@@ -9,10 +9,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from prometheus_client.parser import text_string_to_metric_families
 
+from credits import plans
+from credits.models import Plan
 from generation import counts, events, report, services, transitions
 from generation.models import DayCount, Job
 from tenkaigen import alarms
-from tests.factories import make_job, make_user
+from tests.factories import make_job, make_user, team_of
 from tests.pictures import deliver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
@@ -81,21 +83,34 @@ def test_every_job_is_counted_once(token):
     transitions.claim(worker="w", models=["starter"], images_max=lambda job: 1)
     Job.objects.filter(status="completed").update(device_ms=2500, processing_ms=3000)
     found = scrape(token)
-    assert found["tenkaigen_jobs_ended_total", ("image", "starter", "completed")] == 1
-    assert found["tenkaigen_jobs_ended_total", ("image", "starter", "failed")] == 1
-    assert found["tenkaigen_jobs_ended_total", ("image", "starter", "canceled")] == 1
+    assert found["tenkaigen_jobs_ended_total", ("image", "starter", "free", "completed")] == 1
+    assert found["tenkaigen_jobs_ended_total", ("image", "starter", "free", "failed")] == 1
+    assert found["tenkaigen_jobs_ended_total", ("image", "starter", "free", "canceled")] == 1
     assert found["tenkaigen_jobs_failed_total", ("engine", "starter")] == 1
-    assert found["tenkaigen_jobs_open", ("image", "starter", "queued")] == 1
-    assert found["tenkaigen_jobs_open", ("image", "starter", "processing")] == 1
+    assert found["tenkaigen_jobs_open", ("image", "starter", "free", "queued")] == 1
+    assert found["tenkaigen_jobs_open", ("image", "starter", "free", "processing")] == 1
     assert found["tenkaigen_queue_length", ()] == 1
     assert 90 <= found["tenkaigen_oldest_waiting_seconds", ("image", "starter")] < 95
     assert found["tenkaigen_images_total", ("starter",)] == 3
     assert found["tenkaigen_device_seconds_total", ("image", "starter")] == 2.5
     completed = Job.objects.get(status="completed")
-    assert found["tenkaigen_credits_charged_total", ("image", "starter")] == completed.charged_centi / 100
+    assert found["tenkaigen_credits_charged_total", ("image", "starter", "free")] == completed.charged_centi / 100
     open_centi = sum(job.quoted_centi for job in Job.objects.filter(status__in=transitions.OPEN))
     assert found["tenkaigen_credits_held", ()] == open_centi / 100
     assert found["tenkaigen_credits_available", ()] == (20_000 - completed.charged_centi - open_centi) / 100
+
+
+def test_plans_are_told_apart_and_the_oldest_job_is_the_oldest_of_all_plans(token):
+    user = make_user(credits=200)
+    make_job(user)
+    plans.subscribe(team=team_of(user), plan=Plan.objects.get(slug="pro"), actor="x")
+    young = make_job(user)
+    Job.objects.exclude(id=young.id).update(created_at=Now() - timedelta(seconds=90))
+    deliver(make_job(user))
+    found = scrape(token)
+    assert [found["tenkaigen_jobs_open", ("image", "starter", plan, "queued")] for plan in ("free", "pro")] == [1, 1]
+    assert found["tenkaigen_jobs_ended_total", ("image", "starter", "pro", "completed")] == 1
+    assert 90 <= found["tenkaigen_oldest_waiting_seconds", ("image", "starter")] < 95
 
 
 def test_the_days_before_are_remembered_and_not_lost(token):
@@ -105,7 +120,7 @@ def test_the_days_before_are_remembered_and_not_lost(token):
     old, recent, _ = Job.objects.all()
     Job.objects.filter(id=old.id).update(finished_at=Now() - timedelta(days=9))
     Job.objects.filter(id=recent.id).update(finished_at=Now() - timedelta(days=1, hours=2))
-    key = ("tenkaigen_jobs_ended_total", ("image", "starter", "completed"))
+    key = ("tenkaigen_jobs_ended_total", ("image", "starter", "free", "completed"))
     assert scrape(token)[key] == 3
     deliver(make_job(user))
     assert scrape(token)[key] == 4  # the first two from the cache, the others counted

@@ -15,7 +15,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from credits.models import Grant
+from credits import plans
+from credits.models import Grant, Plan
 from generation import counts, events, report, services, transitions
 from generation.models import DayCount, Job
 from generation.views.report import days_of
@@ -81,6 +82,22 @@ def test_a_day_is_a_day_of_the_time_zone(settings, zone, day):
     assert len(lines) == 8
 
 
+def test_a_job_counts_for_the_plan_it_was_ordered_on():
+    user = make_user(credits=1000)
+    ended(user)
+    plans.subscribe(team=team_of(user), plan=Plan.objects.get(slug="pro"), actor="x")
+    ended(user)
+    ended(user)
+    ended(user, plan="")
+    made = report.make(report.last_days(1))
+    assert {line.name: (line.completed, line.images) for line in made.plans} == {
+        "free": (1, 2),
+        "pro": (2, 4),
+        "unknown": (1, 2),
+    }
+    assert Job.objects.filter(plan="pro").count() == 2
+
+
 def test_blocked_pictures_are_not_delivered():
     job = ended(make_user(credits=100))
     Job.objects.filter(id=job.id).update(metadata={"blocked": [{"index": 1}]})
@@ -104,7 +121,7 @@ def test_one_statement_a_table():
         ended(user, days_ago=days_ago)
     with CaptureQueriesContext(connection) as queries:
         report.make(report.last_days(30))
-    assert len(queries) == 7  # days, models, all, visits, sign-ups, buyers, the store
+    assert len(queries) == 8  # days, models, plans, all, visits, sign-ups, buyers, the store
 
 
 def test_sign_ups_and_buyers():
@@ -191,9 +208,11 @@ def test_the_command_as_csv(settings):
     out = StringIO()
     call_command("report", "--days", "2", "--csv", stdout=out)
     rows = list(csv.DictReader(StringIO(out.getvalue())))
-    assert [(row["table"], row["name"]) for row in rows[1:]] == [("day", today()), ("model", "starter"), ("all", "all")]
-    assert rows[3]["images"] == "2" and rows[3]["mean_seconds"] == "1.50" and rows[3]["cost_per_1000_images"] == "0.28"
-    assert rows[3]["sign_ups"] == "1" and rows[2]["sign_ups"] == ""
+    names = [(row["table"], row["name"]) for row in rows[1:]]
+    assert names == [("day", today()), ("model", "starter"), ("plan", "free"), ("all", "all")]
+    total = rows[4]
+    assert (total["images"], total["mean_seconds"], total["cost_per_1000_images"]) == ("2", "1.50", "0.28")
+    assert (total["sign_ups"], rows[2]["sign_ups"], rows[3]["images"]) == ("1", "", "2")
 
 
 def test_the_command_for_people():

@@ -51,6 +51,8 @@ def rows_of(made: Report) -> Iterator[list[str]]:
         yield _row("day", line, funnel)
     for line in made.models:
         yield _row("model", line, None)
+    for line in made.plans:
+        yield _row("plan", line, None)
     yield _row("all", made.total, total)
 
 
