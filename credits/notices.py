@@ -88,15 +88,14 @@ def _moved(since: int, newest: int) -> Iterator[list[int]]:
 def _notify_low_wallets(wallet_ids: list[int]) -> int:
     """Notices for those below a threshold; those above it again need theirs no more. Only who ever spent is told."""
     credit = Q(grants__unit=Grant.Unit.CREDIT)
-    rows = Wallet.objects.filter(pk__in=wallet_ids, team__closed_at=None).values_list("pk")
-    rows = rows.annotate(
+    wallets = Wallet.objects.filter(pk__in=wallet_ids, team__closed_at=None).annotate(
         available=Coalesce(Sum("grants__available_centi", filter=credit & IN_FORCE), 0),
         spent=Coalesce(Sum("grants__spent_centi", filter=credit), 0),
         top_up=Max("grants__pk", filter=credit),
     )
     told = _thresholds_told(wallet_ids)
     made, over = [], []
-    for wallet_id, available, spent, top_up in rows:
+    for wallet_id, available, spent, top_up in wallets.values_list("pk", "available", "spent", "top_up"):
         crossed = [threshold for threshold in settings.LOW_CREDIT_CENTI if available < threshold]
         over += [(wallet_id, threshold) for threshold in settings.LOW_CREDIT_CENTI if threshold not in crossed]
         # Whoever falls through two at once, or rises between them, hears of the lower one alone.
@@ -125,25 +124,6 @@ def _put_away_low(over: Iterable[tuple[int, int]]) -> None:
     low = Notice.objects.filter(wallet__in={wallet_id for wallet_id, _ in above}, kind=Kind.LOW, seen_at=None)
     rows = low.values_list("pk", "wallet", "key")
     if gone := [pk for pk, wallet_id, key in rows if (wallet_id, _threshold(key)) in above]:
-        Notice.objects.filter(pk__in=gone).update(seen_at=Now())
-
-
-def _thresholds_told(wallet_ids: list[int]) -> dict[tuple[int, int], list[int]]:
-    """By wallet and top-up, the thresholds a team was told of."""
-    told: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for wallet_id, key in Notice.objects.filter(wallet__in=wallet_ids, kind=Kind.LOW).values_list("wallet", "key"):
-        threshold, _, top_up = key.partition(":")
-        told[wallet_id, int(top_up)].append(int(threshold))
-    return told
-
-
-def _put_away_low(over: Iterable[tuple[int, int]]) -> None:
-    above = set(over)
-    low = Notice.objects.filter(wallet__in={wallet_id for wallet_id, _ in above}, kind=Kind.LOW, seen_at=None)
-    gone = [
-        pk for pk, wallet_id, key in low.values_list("pk", "wallet", "key") if (wallet_id, _threshold(key)) in above
-    ]
-    if gone:
         Notice.objects.filter(pk__in=gone).update(seen_at=Now())
 
 

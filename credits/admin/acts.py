@@ -41,7 +41,7 @@ class AmountField(forms.CharField):
         if text in self.empty_values:
             return text
         try:
-            return parse(text)
+            return parse(str(text))
         except ValueError as error:
             raise forms.ValidationError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 

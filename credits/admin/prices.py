@@ -15,6 +15,7 @@ from credits import price_lists
 from credits.admin.acts import Act, ActsAdmin, act_page
 from credits.admin.columns import actor_of
 from credits.models import PriceRule, PriceVersion
+from credits.price_checks import problems_of
 from tenkaigen.errors import DomainError
 
 logger = structlog.get_logger(__name__)
@@ -106,7 +107,7 @@ class PriceVersionAdmin(ActsAdmin):
         if not self.has_act_permission(request):
             raise PermissionDenied
         version = self.row(request, object_id)
-        warnings = price_lists.problems_of(version) if act is PUBLISH else []
+        warnings = problems_of(version) if act is PUBLISH else []
         return act_page(self, request, act, version, title=f"{act.title}: {version}", said_before=warnings)
 
     def change_view(
@@ -138,7 +139,7 @@ class PriceVersionAdmin(ActsAdmin):
             "title": f"Preview: {version}",
             "opts": self.opts,
             "row": version,
-            "problems": price_lists.problems_of(version),
+            "problems": problems_of(version),
             "preview": price_lists.preview(version) if version.rules.exists() else None,
         }
         return TemplateResponse(request, "admin/credits/price_preview.html", context)
@@ -149,7 +150,7 @@ class PriceVersionAdmin(ActsAdmin):
 
     @admin.display
     def problems(self, version: PriceVersion) -> str:
-        sentences = price_lists.problems_of(version)
+        sentences = problems_of(version)
         return format_html_join("", "<p>{}</p>", ((sentence,) for sentence in sentences)) if sentences else "none"
 
 
