@@ -53,7 +53,7 @@ class JobAdmin(OneByOneAdmin):
             "model_revision", "width", "height", "quality", "count", "seed", "num_inference_steps", "guidance_scale",
             "request_key",
         )}),
-        ("Price", {"fields": ("quoted", "charged", "quote")}),
+        ("Price", {"fields": ("plan", "quoted", "charged", "quote")}),
         ("Course", {"fields": (
             "attempts", "fence", "batch_key", "batch_max", "worker", "lease_until", "run_after", "created_at",
             "claimed_at", "device_done_at", "finished_at", "device_ms", "processing_ms", "stored_bytes", "metadata",
