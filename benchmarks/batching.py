@@ -41,6 +41,7 @@ def main() -> int:
     scale = 1.0
     if options.quick:
         options.jobs, options.pairs, options.starter_jobs, scale = 6, 1, 0, 0.1
+    TABLE["256"] = TABLE["512"]  # what the starter draws, and is measured at, when 512 px are asked for
     table = {side: {count: scale * t for count, t in times.items()} for side, times in TABLE.items()}
     os.environ["FAKE_STEP_TABLE"] = json.dumps(table)
     report = figures.Report("dynamic batching")
