@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import connection
 
-from credits.amounts import show
+from credits.amounts import AMOUNT_CENTI_MAX, show
 from credits.errors import AlreadySettled, InsufficientCredits, PriceChanged, ReferenceTaken, WalletFrozen
 from credits.ledger.books import repay_debt
 from credits.locks import lock_wallet, waiting
@@ -86,7 +86,8 @@ def reserve(
     """
     lasts = expires_in or timedelta(seconds=settings.HOLD_SECONDS[quote.kind])
     hold = Hold(id=uuid4(), reference=reference, quote=quote.as_dict())
-    facts = (json.dumps(hold.quote), quote.unit_centi, quote.count, quote.pass_side_px, at_most_centi, lasts)
+    at_most = None if at_most_centi is None else min(at_most_centi, AMOUNT_CENTI_MAX)  # what people send has no end
+    facts = (json.dumps(hold.quote), quote.unit_centi, quote.count, quote.pass_side_px, at_most, lasts)
     attempt = _attempt(team_id, hold, *facts)
     if attempt.wallet_id is None or attempt.debt_centi:
         # The first act of a team makes its wallet. Credits that have begun to count since may pay its debt.
