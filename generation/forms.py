@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from django import forms
 
+from credits.amounts import AMOUNT_CENTI_MAX
 from generation import params, queries
 from generation.engine import catalog
 from generation.errors import InvalidParams
@@ -48,7 +49,7 @@ class GenerateForm(forms.Form):
     guidance_scale = forms.FloatField(required=False, label="Guidance")
     request_key = forms.CharField(required=False, max_length=REQUEST_KEY_CHARS_MAX, widget=forms.HiddenInput)
     # The price in credits that the page showed. It stands in the quote, so that both change together.
-    shown_centi = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
+    shown_centi = forms.IntegerField(required=False, min_value=0, max_value=AMOUNT_CENTI_MAX, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
