@@ -59,8 +59,7 @@ WAITING = """
 NEXT = f"""
 SELECT s.id FROM generation_teamslot s
 WHERE s.due_at IS NOT NULL AND s.kind = ANY(%(kinds)s) AND s.id <> ALL(%(tried)s)
-    AND s.jobs_max > ({RUNNING})
-    AND (
+    AND CASE WHEN s.jobs_max > ({RUNNING}) THEN (
         SELECT first.id FROM unnest(%(models)s::text[]) AS wanted(model)
         CROSS JOIN LATERAL (
             SELECT j.id FROM generation_job j
@@ -69,11 +68,13 @@ WHERE s.due_at IS NOT NULL AND s.kind = ANY(%(kinds)s) AND s.id <> ALL(%(tried)s
             ORDER BY j.run_after LIMIT 1
         ) first
         LIMIT 1
-    ) IS NOT NULL
+    ) IS NOT NULL ELSE false END
 ORDER BY s.due_at LIMIT 1
 """
 HEAD = f"""
-SELECT job.* FROM generation_teamslot s
+SELECT job.id, job.team_id, job.kind, job.model, job.model_revision, job.width, job.height, job.count,
+    job.num_inference_steps, job.guidance_scale, job.metadata, job.batch_key, job.batch_max
+FROM generation_teamslot s
 CROSS JOIN LATERAL ({RUNNING}) running
 CROSS JOIN LATERAL (
     SELECT first.id FROM unnest(%(models)s::text[]) AS wanted(model)
@@ -90,7 +91,7 @@ JOIN generation_job job ON job.id = head.id
 WHERE s.id = %(slot)s AND s.jobs_max > running.jobs
 """
 MATES_QUEUED = """
-    SELECT j.id, j.run_after FROM generation_job j
+    SELECT j.id, j.count, j.run_after FROM generation_job j
     WHERE j.status = 'queued' AND j.team_id = s.team_id AND j.kind = s.kind AND j.batch_key = %(batch_key)s
         AND j.batch_max IS NULL AND j.run_after <= statement_timestamp() AND j.id <> %(first)s
 """
@@ -106,22 +107,17 @@ ORDER BY next.due_at LIMIT %(room)s
 """
 # In turns: the first job of every other team, then the second ones; the team of the first job has had a turn.
 MATES = f"""
-SELECT job.*, turn.slot_id FROM (
-    SELECT s.id AS slot_id, mate.id, (s.id = %(slot)s)::int + row_number() OVER (
-        PARTITION BY s.id ORDER BY mate.run_after
-    ) AS number, s.due_at
-    FROM generation_teamslot s
-    CROSS JOIN LATERAL ({RUNNING}) running
-    CROSS JOIN LATERAL (
-        {MATES_QUEUED}
-        ORDER BY j.run_after
-        LIMIT least(%(room)s, greatest(0, s.jobs_max - running.jobs - (s.id = %(slot)s)::int))
-        FOR NO KEY UPDATE SKIP LOCKED
-    ) mate
-    WHERE s.id = ANY(%(slots)s)
-) turn
-JOIN generation_job job ON job.id = turn.id
-ORDER BY turn.number, turn.due_at
+SELECT mate.id, mate.count, s.id
+FROM generation_teamslot s
+CROSS JOIN LATERAL ({RUNNING}) running
+CROSS JOIN LATERAL (
+    {MATES_QUEUED}
+    ORDER BY j.run_after
+    LIMIT least(%(room)s, greatest(0, s.jobs_max - running.jobs - (s.id = %(slot)s)::int))
+    FOR NO KEY UPDATE SKIP LOCKED
+) mate
+WHERE s.id = ANY(%(slots)s)
+ORDER BY (s.id = %(slot)s)::int + row_number() OVER (PARTITION BY s.id ORDER BY mate.run_after), s.due_at
 """
 SERVED = f"""
 UPDATE generation_teamslot s SET turn_at = statement_timestamp(),
@@ -161,7 +157,7 @@ LEAVE = f"UPDATE generation_teamslot s SET due_at = NULL WHERE s.id = ANY(%(slot
 class Batch:
     """Jobs that were locked for one run, and the slots they were taken from."""
 
-    jobs: tuple[Job, ...]
+    job_ids: tuple[UUID, ...]
     slots: tuple[int, ...]
 
 
@@ -210,7 +206,10 @@ def lock_clause() -> str:
 
 
 def take_head(slot: int, models: Collection[str]) -> Job | None:
-    """Lock the first job of a team whose slot is locked. None: all its slots are taken, or the job just went."""
+    """Lock the first job of a team whose slot is locked. None: all its slots are taken, or the job just went.
+
+    It carries what decides about its batch; the rest is read when somebody asks.
+    """
     return next(iter(Job.objects.raw(HEAD, {"slot": slot, "models": list(models)})), None)
 
 
@@ -218,16 +217,15 @@ def take_mates(slot: int, first: Job, images_max: int) -> Batch:
     """Lock the jobs that share the run of `first`, in turns between the teams, and each within its team's slots."""
     room = min(images_max, first.batch_max or images_max) - first.count
     if room < 1 or not first.batch_key:
-        return Batch((first,), (slot,))
+        return Batch((first.pk,), (slot,))
     shape = {"slot": slot, "first": first.pk, "kind": first.kind, "batch_key": first.batch_key, "room": room}
     others = [row[0] for row in _ask(MATES_SLOTS + lock_clause(), **shape, near=NEAR)]
-    jobs, slots = [first], {slot}
-    mates: Any = Job.objects.raw(MATES, {**shape, "slots": [slot, *others]})
-    for mate in mates:
-        if mate.count <= room:
-            jobs.append(mate)
-            slots.add(mate.slot_id)
-            room -= mate.count
+    jobs, slots = [first.pk], {slot}
+    for job_id, count, of_slot in _ask(MATES, **shape, slots=[slot, *others]):
+        if count <= room:
+            jobs.append(job_id)
+            slots.add(of_slot)
+            room -= count
     return Batch(tuple(jobs), tuple(slots))
 
 

@@ -141,7 +141,7 @@ def claim(
 
 
 def _start(batch: slots.Batch, worker: str) -> list[Job]:
-    order = {job.pk: place for place, job in enumerate(batch.jobs)}
+    order = {job_id: place for place, job_id in enumerate(batch.job_ids)}
     lease = timedelta(seconds=settings.LEASE_SECONDS)
     claimed = Job.objects.raw(START, {"worker": worker, "lease": lease, "jobs": list(order)})
     jobs = sorted(claimed, key=lambda job: order[job.pk])
