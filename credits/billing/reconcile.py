@@ -14,6 +14,7 @@ from credits.models import Grant, Pass, Payment, Purchase, StripeCustomer, Subsc
 from tenkaigen import alarms
 
 DAYS = 35  # a month and the days that Stripe keeps trying to tell us
+DAYS_MAX = 730
 OBJECTS_MAX = 50_000  # of each kind
 CALLS_KEPT_DAYS = 90
 logger = structlog.get_logger(__name__)

@@ -31,6 +31,7 @@ from credits.queries import balance_of
 from generation import services, storage
 from generation.models import Image, ImageModel, Job, Product, Provider, RemoteRequest, Style
 from tests.factories import make_job, make_user, team_of
+from tests.integration import test_billing_admin
 from tests.pictures import deliver
 from tests.remote import make_request
 
@@ -39,6 +40,7 @@ MODELS = (User, Team, ApiKey, Activity, Invitation, Wallet, Grant, Hold, Entry, 
 MODELS += (Provider, RemoteRequest)
 # tests/integration/test_credits_admin.py
 ELSEWHERE = (Clawback, Uncollected, Notice, Pass, PassProduct, Plan, PriceVersion, Subscription)
+ELSEWHERE += test_billing_admin.MODELS
 LEDGER = (Wallet, Grant, Hold, Entry)
 LOOK_ONLY = (*LEDGER, Job, ApiKey, Activity, Invitation, RemoteRequest)
 PASSWORD = "correct horse battery"
