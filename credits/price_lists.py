@@ -5,7 +5,6 @@ A list that counts is never touched again; the database refuses (migration 0005)
 
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import structlog
@@ -23,6 +22,7 @@ from credits.pricing import ask_of, quote
 logger = structlog.get_logger(__name__)
 NAME_CHARS_MAX = 40
 PREVIEW_JOBS_MAX = 1000
+GRANTS_A_HOLD = 4  # an entry each; where holds have more, a preview shows fewer jobs
 BIGGEST_MAX = 10
 
 
@@ -171,7 +171,7 @@ def preview(version: PriceVersion, last: int = 100) -> Preview:
 def _newest_holds(number: int) -> list[Hold]:
     """By their entries: those are numbered as they come, and no index of the holds is needed for it."""
     reserved = Entry.objects.filter(kind=Entry.Kind.RESERVE).order_by("-pk").values_list("hold_id", flat=True)
-    newest = list(islice(dict.fromkeys(reserved.iterator(chunk_size=number * 2)), number))
+    newest = list(dict.fromkeys(reserved[: number * GRANTS_A_HOLD]))[:number]
     found = Hold.objects.in_bulk(newest)
     # A delivery after its hold had ended has a second hold for the same job.
     return [found[pk] for pk in newest if found[pk].reference == found[pk].job_id]
