@@ -1,0 +1,113 @@
+"""Who may ask what: a row for every route, to which `test_permissions.py` holds the product. A new route needs one."""
+
+from dataclasses import dataclass
+
+PUBLIC = "anyone may ask"
+OWN = "about oneself: whoever is signed in may ask, strangers are sent to the sign-in"
+PAGE = "strangers are sent to the sign-in"
+TICKET = "as a page, or for the holder of a card's ticket; without either not there"
+API = "strangers are told 401 in JSON"
+STAFF = "everybody else is sent to the admin's sign-in"
+HIDDEN = "everybody else is told that there is nothing here"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Who is kept out, and what the others need for each method. A method that is not named does not exist."""
+
+    guard: str
+    needs: dict[str, str]
+
+
+def page(**needs: str) -> Row:
+    """A page for members: `page(get="read", post="generate")`."""
+    return Row(PAGE, needs)
+
+
+def api(**needs: str) -> Row:
+    """An address for members and keys: `api(get="read", delete="generate")`."""
+    return Row(API, needs)
+
+
+ROUTES: dict[str, Row] = {
+    "healthz": Row(PUBLIC, {}),
+    "readyz": Row(PUBLIC, {}),
+    "metrics": Row(HIDDEN, {}),
+    "admin_report": Row(STAFF, {}),
+    "admin_nodes": Row(STAFF, {}),
+    "accounts:account": Row(OWN, {}),
+    "accounts:create_key": page(post="manage_keys"),
+    "accounts:revoke_key": page(get="manage_keys", post="manage_keys"),
+    "accounts:end_session": Row(OWN, {}),
+    "accounts:close_account": Row(OWN, {}),
+    "accounts:restore_account": Row(OWN, {}),
+    "generation:export": Row(OWN, {}),
+    "accounts:team": page(get="read"),
+    "accounts:rename_team": page(post="manage_team"),
+    "accounts:leave_team": page(get="read", post="read"),
+    "accounts:close_team": page(get="delete_team", post="delete_team"),
+    "accounts:invite": page(post="manage_members"),
+    "accounts:resend_invitation": page(post="manage_members"),
+    "accounts:revoke_invitation": page(post="manage_members"),
+    "accounts:change_role": page(post="manage_members"),
+    "accounts:remove_member": page(get="manage_members", post="manage_members"),
+    "accounts:transfer_team": page(get="delete_team", post="delete_team"),
+    "accounts:teams": Row(OWN, {}),
+    "accounts:switch_team": Row(OWN, {}),
+    "accounts:restore_team": Row(OWN, {}),
+    "accounts:invitation": Row(PUBLIC, {}),  # the link opens it; to accept, one signs in
+    "accounts:open_invitation": Row(PUBLIC, {}),
+    "accounts:activity": page(get="read"),
+    "accounts:activity_more": page(get="read"),
+    "credits:dashboard": page(get="read"),
+    "credits:panel": page(get="read"),
+    "credits:dismiss_notice": page(post="generate"),
+    "credits:start_pass": page(get="generate", post="generate"),
+    "credits:plans": Row(PUBLIC, {}),
+    "billing:billing": page(get="billing"),
+    "billing:buy": page(post="billing"),
+    "billing:portal": page(post="billing"),
+    "billing:purchase": page(get="billing"),
+    "billing:purchase_state": page(get="billing"),
+    "stripe_webhook": Row(PUBLIC, {}),  # to whom Stripe's signature lets in: test_billing_webhook
+    "credits:statement": page(get="read"),
+    "credits:statement_more": page(get="read"),
+    "credits:statement_csv": page(get="read"),
+    "credits_api:balance": api(get="read"),
+    "credits_api:history": api(get="read"),
+    "credits_api:passes": api(get="read"),
+    "credits_api:activate_pass": api(post="generate"),
+    "api:root": Row(PUBLIC, {}),
+    "api:schema": Row(PUBLIC, {}),
+    "api:generate": api(post="generate"),
+    "api:quotes": api(post="read"),
+    "api:generation": api(get="read"),
+    "api:jobs": api(get="read"),
+    "api:job": api(get="read", delete="generate"),
+    "api:parse_prompt": api(post="generate"),
+    "api:styles": api(get="read"),
+    "api:image": api(get="read"),
+    "api:provider_webhook": Row(PUBLIC, {}),  # a signature stands for the sign-in: see test_remote_forgeries
+    "api:not_found": Row(PUBLIC, {}),
+    "generation:landing": Row(PUBLIC, {}),
+    "generation:start": Row(PUBLIC, {}),  # whoever is signed in needs `generate`: see below
+    "generation:studio": page(get="read"),
+    "generation:submit": page(post="generate"),
+    "generation:quote": page(post="read"),
+    "generation:expand": page(post="generate"),
+    "generation:model_settings": page(post="read"),
+    "generation:history": page(get="read"),
+    "generation:history_more": page(get="read"),
+    "generation:job": page(get="read"),
+    "generation:receipt": page(get="read"),
+    "generation:job_card": page(get="read"),
+    "generation:job_progress": Row(TICKET, {"get": "read"}),
+    "generation:preview": Row(TICKET, {}),
+    "generation:cancel": page(post="generate"),
+    "generation:retry": page(post="generate"),
+    "generation:gallery": page(get="read"),
+    "generation:gallery_more": page(get="read"),
+    "generation:image_delete": page(get="manage_images", post="manage_images"),
+    "generation:image": page(get="read"),
+    "generation:file": Row(PUBLIC, {}),  # by a link that is signed and runs out
+}
