@@ -238,6 +238,7 @@ class Worker:
         self.ask_to_stop()
         self._leaver.join(HANG_POST_SECONDS)
         self._poster.stop(HANG_POST_SECONDS)
+        self._leases.stop()  # its next beat would take the goodbye back
         self._say_goodbye()
         connection.close()
 
