@@ -3,14 +3,14 @@ PYTHON ?= python3
 BOOTSTRAP = $(PYTHON) -E tenkaigen/bootstrap.py
 PORT ?= 8000
 DEVICE ?= cpu
-export PORT DEVICE
+export PORT DEVICE BILLING
 
 .PHONY: help run test test-fast lint format bench faults setup setup-dev python clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-run: python  ## start everything on this machine (PORT=8000, DEVICE=cpu); Ctrl-C stops it
+run: python  ## start everything on this machine (PORT=8000, DEVICE=cpu, BILLING=fake); Ctrl-C stops it
 	@$(BOOTSTRAP) requirements.txt tenkaigen.launch
 
 test: python  ## lint, types, migrations and all tests on real servers (ARGS="-k name" for pytest)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenkaigen import fake_billing
 from tenkaigen.embedded import CannotStart, Server, prepare_postgres, prepare_valkey
 from tenkaigen.embedded.state import State, write_private
 from tenkaigen.supervisor import Program, Supervisor
@@ -52,7 +53,9 @@ class Options:
             port = 0
         if not 0 < port < 65_536:
             raise CannotStart(f"PORT must be a number from 1 to 65535, not {environment['PORT']!r}.")
-        return cls(ROOT / "var", port, environment.get("DEVICE") or "cpu", environment)
+        options = cls(ROOT / "var", port, environment.get("DEVICE") or "cpu", environment)
+        fake_billing.check(environment, is_all_embedded=options.is_all_embedded)
+        return options
 
     @property
     def address(self) -> str:
@@ -61,6 +64,10 @@ class Options:
     @property
     def is_all_embedded(self) -> bool:
         return not self.given.get("DATABASE_URL") and not self.given.get("REDIS_URL")
+
+    @property
+    def has_fake_billing(self) -> bool:
+        return self.given.get("BILLING") == fake_billing.FAKE
 
 
 def main() -> int:
@@ -168,15 +175,27 @@ class Launch:
                 servers.append(server)
                 known[name] = server.url
         self.environment |= {name: value for name, value in known.items() if not given.get(name)}
-        lines = [f"{name}={self.environment[name]}\n" for name in SHARED_NAMES]
+        if self.options.has_fake_billing:
+            self._start_fake_stripe()
+        names = SHARED_NAMES + (fake_billing.NAMES if self.options.has_fake_billing else ())
+        lines = [f"{name}={self.environment[name]}\n" for name in names]
         write_private(self._env_file, "".join(lines))
         self._expect(lambda: all(server.is_ready() for server in servers), SERVER_SECONDS_MAX, "its servers", SERVERS)
+
+    def _start_fake_stripe(self) -> None:
+        port = State.load(self.options.var).free_port("stripe")
+        self.environment |= fake_billing.environment(port, self.options.address)
+        self.supervisor.start(self._program("stripe", *fake_billing.command(port, self.options.var)))
+        page = f"{self.environment['STRIPE_API_HOST']}/"
+        self._expect(lambda: _answers_at(page), SERVER_SECONDS_MAX, "the fake Stripe", ("stripe",))
 
     def _set_up(self) -> None:
         """Bring the database up to date, in one process because Django takes a second to load."""
         argv = [sys.executable, "-m", "tenkaigen.setup_database"]
         if self.options.is_all_embedded:
             argv.append("--demo")
+        if self.options.has_fake_billing:
+            argv.append("--billing")
         self.supervisor.start(self._program("setup", *argv, is_service=False))
         self._expect(
             lambda: self.supervisor.exit_code("setup") is not None, SETUP_SECONDS_MAX, "the database set-up", ("setup",)
@@ -218,6 +237,8 @@ class Launch:
         account = self.options.var / "demo-account.txt"
         if self.options.is_all_embedded and account.exists():
             say("sign in as " + ", password ".join(account.read_text().split()))
+        if self.options.has_fake_billing:
+            say(f"billing is a fake: no money moves; play the bank at {self.environment['STRIPE_API_HOST']}/")
         say("Ctrl-C stops everything")
 
     def _program(self, name: str, *argv: str, is_service: bool = True) -> Program:
@@ -233,17 +254,15 @@ class Launch:
         try:
             with socket.create_connection(("127.0.0.1", self.options.port), timeout=CONNECT_SECONDS):
                 pass
-            page = f"{self.options.address}healthz"
-            with urllib.request.urlopen(page, timeout=ANSWER_SECONDS) as response:  # noqa: S310 (ours, http)
-                return int(response.status) == 200
         except OSError:
             return False
+        return _answers_at(f"{self.options.address}healthz")
 
     def _stop(self) -> None:
         """End the programs first and their servers last, then forget where those were."""
         self.supervisor.say("stopping")
         try:
-            self.supervisor.stop("web", "gpu", "worker", "beat", "setup")
+            self.supervisor.stop("web", "gpu", "worker", "beat", "setup", "stripe")
         finally:
             self.supervisor.stop(*SERVERS)
             self._env_file.unlink(missing_ok=True)
@@ -254,6 +273,14 @@ class Launch:
 
     def _log(self, name: str) -> Path:
         return self.options.var / "log" / f"{name}.log"
+
+
+def _answers_at(page: str) -> bool:
+    try:
+        with urllib.request.urlopen(page, timeout=ANSWER_SECONDS) as response:  # noqa: S310 (ours, http)
+            return int(response.status) == 200
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
-from generation.views.nodes import nodes
 from credits.billing.webhook import receive as stripe_webhook
+from generation.views.nodes import nodes
 from generation.views.report import report
 from tenkaigen import views
 from tenkaigen.metrics import metrics

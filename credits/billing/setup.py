@@ -54,7 +54,10 @@ def _prices(apply: bool) -> Iterator[str]:
 
 
 def _must_agree(price: PlanPrice) -> None:
-    found = client.fetch("prices", price.stripe_price_id)
+    try:
+        found = client.fetch("prices", price.stripe_price_id)
+    except Gone as error:
+        raise NotForSale(f"Stripe knows no {price.stripe_price_id}; switch {price} off and add a new row.") from error
     recurring = found.get("recurring") or {}
     says = (found["unit_amount"], found["currency"].upper(), recurring.get("interval"), recurring.get("usage_type"))
     if says != (price.price_cents, price.currency, price.interval, "licensed"):

@@ -157,6 +157,8 @@ def _delete(store: Store, found: Object) -> Object:
 def _act(store: Store, found: Object, act: str, asked: Object) -> Object:
     if (found["object"], act) == ("invoice", "lines"):
         return _page(found["lines"]["data"], asked, f"/v1/invoices/{found['id']}/lines")
+    if (found["object"], act) == ("product", "features"):
+        return listed([], f"/v1/products/{found['id']}/features")
     if (found["object"], act) == ("invoice", "pay"):
         invoices.attempt(store, found)
         return found

@@ -42,6 +42,19 @@ class TestRefusals:
         with pytest.raises(CannotStart, match="PORT must be a number"):
             launch.Options.read({"PORT": port})
 
+    @pytest.mark.parametrize(
+        ("environment", "reason"),
+        [
+            ({"BILLING": "real"}, "BILLING may be 'fake' or not set, not 'real'"),
+            ({"BILLING": "fake", "DATABASE_URL": "postgres://x"}, "only for the embedded servers"),
+            ({"BILLING": "fake", "REDIS_URL": "redis://x"}, "only for the embedded servers"),
+            ({"BILLING": "fake", "STRIPE_SECRET_KEY": "sk_live_x"}, "unset yours"),
+        ],
+    )
+    def test_a_fake_stripe_beside_anything_real(self, environment, reason):
+        with pytest.raises(CannotStart, match=reason):
+            launch.Options.read(environment)
+
     def test_a_full_disk(self, tmp_path, monkeypatch):
         monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 499_000_000))
         with pytest.raises(CannotStart, match="only 499 MB free"):
