@@ -6,7 +6,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from accounts import activity
-from accounts.models import Team
+from accounts.models import Team, User
 from credits import ledger, prices
 from credits.amounts import CENTI, show
 from credits.audit import find_drift
@@ -23,16 +23,17 @@ TEXT_CHARS_MAX = 100  # of a reference or a reason that a person writes
 
 
 @transaction.atomic
-def welcome(team: Team, *, is_first: bool = True, **kwargs: object) -> Grant | None:
-    """Give a person's first team the bonus of the price list, once. Whoever opens another one gets no other."""
+def welcome(team: Team, user: User, *, is_first: bool = True, **kwargs: object) -> Grant | None:
+    """Give a person's first team the bonus of the price list. Once a person, however often they begin anew."""
     amount_centi = welcome_centi() if is_first else 0
-    if not amount_centi:
+    reference = f"welcome:{user.pk}"
+    if not amount_centi or Grant.objects.filter(source=Grant.Source.BONUS, source_ref=reference).exists():
         return None
     return ledger.grant(
         team_id=team.pk,
         amount_centi=amount_centi,
         source=Grant.Source.BONUS,
-        source_ref=f"welcome:{team.pk}",
+        source_ref=reference,
         reason="Welcome bonus",
     )
 

@@ -8,11 +8,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from accounts import services as people
 from accounts.models import Activity
 from credits import plans
 from credits.audit import find_drift
-from credits.models import Entry, Grant, Pass, Plan, Subscription
+from credits.models import Entry, Grant, Notice, Pass, Plan, Subscription
 from credits.queries import balance_of
+from tenkaigen.celery import app
 from tenkaigen.errors import Busy
 from tests.factories import give, make_user, team_of
 
@@ -136,3 +138,35 @@ def test_ended_credits_are_written_off_once_however_many_teams(monkeypatch):
     assert run("expire_credits") == ["teams with ended credits: 0"]
     assert set(Grant.objects.values_list("available_centi", "expired_centi")) == {(0, 500)}
     assert find_drift() == []
+
+
+# --- The schedule ---------------------------------------------------------------------------------------------------
+def test_every_task_of_the_schedule_is_there_and_does_its_work_once(team, settings):
+    app.loader.import_default_modules()
+    ours = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values() if entry["task"].startswith("credits.")}
+    assert {"credits.replenish", "credits.expire", "credits.notify", "credits.audit"} <= ours <= app.tasks.keys()
+    Subscription.objects.create(
+        team=team, plan=Plan.objects.get(slug="basic"), anchor_at=timezone.now() - timedelta(days=29)
+    )
+    ended = give(team, 500)
+    past = timezone.now() - timedelta(seconds=1)
+    Grant.objects.filter(pk=ended.pk).update(effective_at=past - timedelta(days=1), expires_at=past)
+    for _ in range(2):
+        for name in ("credits.replenish", "credits.expire", "credits.notify", "credits.audit"):
+            app.tasks[name].apply(throw=True)
+    assert available(team) == 60_000
+    kinds = Entry.objects.order_by("pk").values_list("kind", flat=True)
+    assert list(kinds) == ["grant", "grant", "grant", "expire"]
+    assert Notice.objects.filter(kind="expiry").count() == 1  # the month of the plan has a day or two left
+
+
+# --- The welcome bonus ----------------------------------------------------------------------------------------------
+def test_a_person_is_welcomed_with_credits_once_however_many_teams_they_open():
+    user = people.create_account("new@example.com", "a long password")
+    first = team_of(user)
+    second = people.create_team(user=user, name="Second")
+    assert (available(first), available(second)) == (10_000, 0)
+    for team in (first, second):
+        people.close_team(team=team, actor=user)
+    third = people.open_team(user)
+    assert third not in (first, second) and available(third) == 0

@@ -40,7 +40,7 @@ def test_a_new_team_gets_the_welcome_bonus_once():
     from credits import services
 
     user = accounts.create_account("new@example.com", "a long password")
-    services.welcome(team_of(user))
+    services.welcome(team_of(user), user)
     assert balance(team_of(user)) == (10_000, 0)
 
 
