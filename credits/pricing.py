@@ -122,7 +122,8 @@ class Quote:
         return int(max(self.facts["width"], self.facts["height"]))
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        # Not `asdict`: it copies every value, and a reserve waits for it.
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Self:
