@@ -7,7 +7,6 @@ from django.http.response import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
-from django_htmx.http import trigger_client_event
 
 from accounts.access import needs
 from accounts.roles import Ability
@@ -103,8 +102,7 @@ def purchase(request: HtmxRequest, purchase_id: UUID) -> HttpResponse:
 def purchase_state(request: HtmxRequest, purchase_id: UUID) -> HttpResponse:
     """The part that asks again until the purchase is delivered."""
     found = get_object_or_404(Purchase, pk=purchase_id, team=request.team)
-    response = render(request, "billing/_purchase.html", {"purchase": found})
-    return trigger_client_event(response, "balance-changed") if found.state == Purchase.State.PAID else response
+    return render(request, "billing/_purchase_update.html", {"purchase": found})
 
 
 def _absolute(request: HtmxRequest) -> str:

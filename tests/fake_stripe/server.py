@@ -130,6 +130,7 @@ class FakeStripe:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.store.objects["acct_fake"]["_origin"] = self.url
         self._mail: queue.Queue[tuple[Object, int]] | None = queue.Queue() if delivers else None
+        self._closed = False
         self._posted = len(self.store.events)
 
     def serve(self) -> None:
@@ -138,7 +139,12 @@ class FakeStripe:
             threading.Thread(target=self._deliver, daemon=True).start()
             threading.Thread(target=self._tick, daemon=True).start()
 
+    def is_posting(self) -> bool:
+        """Whether an event is still on its way."""
+        return self._mail is not None and bool(self._mail.unfinished_tasks)
+
     def close(self) -> None:
+        self._closed = True
         self._server.shutdown()
         self._server.server_close()
 
@@ -176,7 +182,7 @@ class FakeStripe:
 
     def _deliver(self) -> None:
         assert self._mail is not None
-        while True:
+        while not self._closed:
             event, tries = self._mail.get()
             with self.store.lock:
                 endpoints = [one for one in self.store.all("webhook_endpoint") if not one.get("deleted")]
@@ -186,9 +192,10 @@ class FakeStripe:
                 timer = threading.Timer(min(30, 2**tries), self._mail.put, [(event, tries + 1)])
                 timer.daemon = True
                 timer.start()
+            self._mail.task_done()
 
     def _tick(self) -> None:
-        while True:
+        while not self._closed:
             time.sleep(TICK_SECONDS)
             with self.store.lock:
                 subscriptions.go_to(self.store, self.store.now())

@@ -81,7 +81,7 @@ def test_a_purchase_goes_to_the_checkout_and_its_credits_appear(shop, team, clie
     shop.deliver_all()
     answer = client.get(f"/billing/purchases/{purchase.pk}/state")
     assert "<strong>200</strong> credits have been added." in text_of(answer)
-    assert "hx-get" not in answer.content.decode() and "balance-changed" in answer["HX-Trigger"]
+    assert "hx-get" not in answer.content.decode() and 'id="balance"' in answer.content.decode()
 
 
 def test_the_customer_is_made_once_and_before_the_checkout(shop, team, client):

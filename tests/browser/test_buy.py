@@ -1,0 +1,132 @@
+"""Buying in a real browser, with the fake Stripe's own pages and webhooks in between."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from playwright.sync_api import Page, expect
+
+from credits import plans
+from credits.audit import find_drift
+from credits.billing import inbox, setup, tasks
+from credits.models import Grant
+from tests.billing import switch_on
+from tests.browser.conftest import accessibility_problems
+from tests.factories import make_user, team_of
+from tests.fake_stripe import FakeStripe, running
+
+
+@pytest.fixture
+def stripe(site: str, settings, monkeypatch) -> Iterator[FakeStripe]:
+    """The fake with its webhooks on, and a worker that listens for the bell of the inbox."""
+    bell, is_over = threading.Event(), threading.Event()
+    monkeypatch.setattr(tasks, "ring", bell.set)
+
+    def work() -> None:
+        while not is_over.is_set():
+            if bell.wait(0.2):
+                bell.clear()
+                inbox.work_off()
+        connection.close()
+
+    with running(delivers=True) as fake:
+        switch_on(fake, settings, monkeypatch)
+        policy = settings.CONTENT_SECURITY_POLICY["DIRECTIVES"]
+        allowed = policy | {"form-action": [*policy["form-action"], fake.url]}
+        settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": allowed}
+        list(setup.run(site_url=site, apply=True))
+        thread = threading.Thread(target=work)
+        thread.start()
+        yield fake
+        is_over.set()
+        thread.join()
+        _wait_for_quiet(fake)
+
+
+def _wait_for_quiet(fake: FakeStripe) -> None:
+    """Webhooks that are still on their way would meet the database of the next test."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and fake.is_posting():
+        time.sleep(0.05)
+
+
+def pay(page: Page, fake: FakeStripe) -> None:
+    page.wait_for_url(f"{fake.url}/checkout/**")
+    page.get_by_role("button", name="Pay").click()
+    page.wait_for_url("**/billing/purchases/**")
+
+
+def test_a_plan_a_pack_and_a_pass_arrive_without_a_reload(site, stripe, open_page, sign_in):
+    user = make_user()
+    page = open_page()
+    sign_in(page, user)
+    page.goto(f"{site}/plans")
+    assert accessibility_problems(page) == []
+    page.get_by_role("button", name="Choose Basic").click()
+    pay(page, stripe)
+    expect(page.get_by_text("Your plan is in force")).to_be_visible()
+    expect(page.locator("#balance")).to_contain_text("500")
+    assert accessibility_problems(page) == []
+
+    page.goto(f"{site}/plans")
+    page.get_by_role("button", name="Buy 200 credits", exact=True).click()
+    pay(page, stripe)
+    expect(page.get_by_text("credits have been added")).to_be_visible()
+    expect(page.locator("#balance")).to_contain_text("700")
+
+    page.goto(f"{site}/plans")
+    page.get_by_role("button", name="Buy Flash", exact=True).click()
+    pay(page, stripe)
+    expect(page.get_by_text("Your pass is here")).to_be_visible()
+    page.get_by_role("link", name="Your credits").click()
+    expect(page.get_by_text("Flash pass")).to_be_visible()
+
+    page.goto(f"{site}/billing")
+    expect(page.get_by_text("Next invoice")).to_be_visible()
+    expect(page.get_by_role("link", name=re.compile("^FAKE-"))).to_be_visible()
+    assert accessibility_problems(page) == []
+    assert find_drift() == []
+
+
+def test_an_upgrade_in_the_portal_brings_the_difference(site, stripe, open_page, sign_in):
+    user = make_user()
+    page = open_page()
+    sign_in(page, user)
+    page.goto(f"{site}/plans")
+    page.get_by_role("button", name="Choose Basic").click()
+    pay(page, stripe)
+    expect(page.get_by_text("Your plan is in force")).to_be_visible()
+
+    page.goto(f"{site}/plans")
+    expect(page.get_by_text("Your plan.")).to_be_visible()
+    page.get_by_role("button", name="Choose Pro").click()
+    page.wait_for_url(f"{stripe.url}/portal/**")
+    page.get_by_role("button", name="Change to Pro, a month").click()
+    page.wait_for_url(f"{site}/billing")
+    for _ in range(100):
+        if plans.plan_of(team_of(user).pk).slug == "pro":
+            break
+        page.wait_for_timeout(100)
+    page.reload()
+    expect(page.get_by_role("heading", name="Pro", exact=True)).to_be_visible()
+    (amount,) = Grant.objects.filter(source_ref__startswith="upgrade:").values_list("granted_centi", flat=True)
+    assert 149_000 < amount <= 150_000  # the whole month but the seconds since
+
+
+def test_a_declined_card_costs_nothing_and_one_may_try_again(site, stripe, open_page, sign_in):
+    user = make_user()
+    page = open_page()
+    sign_in(page, user)
+    page.goto(f"{site}/plans")
+    stripe.store.fails_next_payment = True
+    page.get_by_role("button", name="Buy 200 credits", exact=True).click()
+    page.wait_for_url(f"{stripe.url}/checkout/**")
+    page.get_by_role("button", name="Pay").click()
+    expect(page.get_by_role("alert")).to_have_text("Your card was declined.")
+    assert not Grant.objects.filter(wallet__team=team_of(user)).exists()
+    page.get_by_role("button", name="Pay").click()
+    page.wait_for_url("**/billing/purchases/**")
+    expect(page.get_by_text("credits have been added")).to_be_visible()
