@@ -1,5 +1,6 @@
 """Pictures for staff: look at jobs and images, try again, cancel, delete; edit what people can choose from."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html
 
-from credits.admin import credits_column
+from credits.admin.columns import actor_of, credits_column
 from credits.models import Entry
 from generation import admin_providers, services, storage, transitions
 from generation.engine import catalog
@@ -89,7 +90,8 @@ class JobAdmin(OneByOneAdmin):
 
     @admin.action(description="Cancel and give the credits back", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        self.one_by_one(request, queryset, services.cancel_job, "Canceled")
+        queryset = queryset.select_related("team")
+        self.one_by_one(request, queryset, partial(services.cancel_job, actor=actor_of(request)), "Canceled")
 
     @admin.action(description="Looked at: needs no more looks", permissions=["act"])
     def looked_at(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
@@ -115,11 +117,11 @@ class ImageAdmin(LookAdmin):
         return bool(request.user.has_perm("generation.delete_image"))
 
     def delete_model(self, request: HttpRequest, obj: Image) -> None:
-        services.delete_image(obj)
+        services.delete_image(obj, actor=actor_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Image]) -> None:
-        for image in queryset:
-            services.delete_image(image)
+        for image in queryset.select_related("team"):
+            services.delete_image(image, actor=actor_of(request))
 
     def get_urls(self) -> list[Any]:
         file = self.admin_site.admin_view(self.file)

@@ -131,7 +131,7 @@ class JobView(APIView):
         description="Cancel an open job: its credits come back at once.",
     )
     def delete(self, request: Request, job_id: str) -> Response:
-        return _detail(request, services.cancel_job(_job(request, job_id)))
+        return _detail(request, services.cancel_job(_job(request, job_id), actor=request.user))
 
 
 class ParsePromptView(APIView):

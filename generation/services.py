@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
+from accounts import activity
 from accounts.models import Team, User
 from credits import plans
 from generation import events, expansion, policy, queries, rates, storage, tasks, transitions
@@ -69,6 +70,7 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_m
             # Reserving locked the wallet, so no other submit of this team is counting right now.
             _refuse_crowds(team, limits)
             rates.refuse_haste(team, limits)
+            activity.record(team=team, actor=user, verb="job.submitted", target=_what(job), job=str(job.id))
             if may_improve:
                 tasks.expand_later(job.id)  # it rings when the words are there
             else:
@@ -144,14 +146,17 @@ def expand_prompt(params: Params) -> Expansion:
     return Expansion(made.prompt, negative, made.style, made.franchise, made.expander)
 
 
-def cancel_job(job: Job) -> Job:
+def cancel_job(job: Job, *, actor: User | str = "system") -> Job:
     """Close an open job and give its credits back at once; a worker that draws it stops at its next step.
 
     Raises:
         JobIsOver: it was completed, failed or canceled already.
         Busy: as `ledger.settle`.
     """
-    if not transitions.cancel(job):
+    with transaction.atomic():
+        if won := transitions.cancel(job):
+            activity.record(team=job.team, actor=actor, verb="job.canceled", job=str(job.id))
+    if not won:
         job.refresh_from_db()
         raise JobIsOver(f"This job is {job.get_status_display().lower()} already.")
     events.flag_canceled(job.id)
@@ -194,9 +199,14 @@ def params_of(job: Job) -> Params:
 
 
 @transaction.atomic
-def delete_image(image: Image) -> None:
-    """Delete a picture for good: the row now, its files as soon as that is committed."""
+def delete_image(image: Image, *, actor: User | str | None = None) -> None:
+    """Delete a picture for good: the row now, its files as soon as that is committed.
+
+    Without an actor it is housekeeping, which the team's log does not list.
+    """
     keys = storage.files_of(image)
+    if actor:
+        activity.record(team=image.team, actor=actor, verb="job.image_deleted", job=str(image.job_id))
     image.delete()
     transaction.on_commit(storage.with_clean_up(keys), robust=True)
 
@@ -208,6 +218,10 @@ def _words_for_now(params: Params) -> tuple[Expansion, bool]:
         return made, False
     remembered = expansion.known(params, made)
     return remembered or made, remembered is None and not expansion.is_resting()
+
+
+def _what(job: Job) -> str:
+    return f"{job.count} × {job.model}, {size_name(job.width, job.height)}"
 
 
 def _is_improvable(made: Expansion) -> bool:

@@ -84,7 +84,7 @@ def image_delete(request: HtmxRequest, image_id: UUID) -> HttpResponse:
     found = find_image(request, image_id)
     if request.method == "GET":
         return render(request, "generation/image_delete.html", {"image": found})
-    services.delete_image(found)
+    services.delete_image(found, actor=request.user)
     if request.htmx:
         return render(request, "generation/_image_deleted.html", {"toast": "Deleted."})
     messages.success(request, "Deleted.")

@@ -100,7 +100,7 @@ def preview(request: HtmxRequest, job_id: UUID) -> HttpResponse:
 def cancel(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     found = find_job(request, job_id)
     try:
-        found = services.cancel_job(found)
+        found = services.cancel_job(found, actor=request.user)
     except DomainError as error:
         return _changed(request, found, "info", str(error), page_status(error))
     return _changed(request, found, *ENDINGS[Job.Status.CANCELED])
