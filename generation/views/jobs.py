@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render, resolve_url
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigger_client_event
 
-from accounts.access import needs
+from accounts.access import needs, ticketed
 from accounts.roles import Ability
 from credits.queries import receipt_of
 from generation import events, queries, services
@@ -69,6 +69,7 @@ def job_card(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     return render(request, "generation/_job_card.html", {"card": card})
 
 
+@ticketed
 @require_GET
 def job_progress(request: HtmxRequest, job_id: UUID) -> HttpResponseBase:
     """What a waiting card asks for again and again.
@@ -85,6 +86,7 @@ def job_progress(request: HtmxRequest, job_id: UUID) -> HttpResponseBase:
     return _look(request, job_id)
 
 
+@ticketed
 @require_GET
 def preview(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     """The rough picture of a job that is being drawn, for the holder of its card's ticket. No SQL."""
