@@ -23,6 +23,7 @@ urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("credits.urls")),
     path("api/v1/", include("credits.api_urls")),
+    path("api/v1/", include("credits.billing.api_urls")),
     path("api/v1/", include("generation.api_urls")),
     path("", include("credits.billing.urls")),
     path("stripe/webhook/<uuid:uuid>/", stripe_webhook, name="stripe_webhook"),

@@ -69,6 +69,10 @@ ROUTES: dict[str, Row] = {
     "billing:portal": page(post="billing"),
     "billing:purchase": page(get="billing"),
     "billing:purchase_state": page(get="billing"),
+    "billing_api:billing": api(get="billing"),
+    "billing_api:checkout": api(post="billing"),
+    "billing_api:portal": api(post="billing"),
+    "billing_api:purchase": api(get="billing"),
     "stripe_webhook": Row(PUBLIC, {}),  # to whom Stripe's signature lets in: test_billing_webhook
     "credits:statement": page(get="read"),
     "credits:statement_more": page(get="read"),

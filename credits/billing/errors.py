@@ -7,7 +7,7 @@ class BillingOff(DomainError):
     """This server has no key for Stripe."""
 
     code = "billing_off"
-    http_status = 503
+    http_status = 409
 
 
 class NotForSale(DomainError):

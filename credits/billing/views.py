@@ -3,10 +3,12 @@
 from uuid import UUID
 
 from django.contrib import messages
+from django.http import HttpRequest
 from django.http.response import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
+from rest_framework.request import Request
 
 from accounts.access import needs
 from accounts.roles import Ability
@@ -46,12 +48,11 @@ def buy(request: HtmxRequest) -> HttpResponse:
         offer = offers.find(asked.get("kind", ""), asked.get("slug", ""), asked.get("interval", ""))
         if offer.kind == Purchase.Kind.PLAN and sales.subscribed(request.team):
             return redirect(sales.open_portal(team=request.team, return_url=_absolute(request), change_to=offer))
-        thanks = request.build_absolute_uri(reverse("billing:purchase", args=[UUID(int=0)]))
         _, url = sales.buy(
             team=request.team,
             user=request.user,
             offer=offer,
-            thanks_url=thanks.replace(str(UUID(int=0)), "{purchase}"),
+            thanks_url=thanks_url(request),
             back_url=request.build_absolute_uri(reverse("credits:plans")),
         )
     except DomainError as error:
@@ -103,6 +104,12 @@ def purchase_state(request: HtmxRequest, purchase_id: UUID) -> HttpResponse:
     """The part that asks again until the purchase is delivered."""
     found = get_object_or_404(Purchase, pk=purchase_id, team=request.team)
     return render(request, "billing/_purchase_update.html", {"purchase": found})
+
+
+def thanks_url(request: HttpRequest | Request) -> str:
+    """Where the checkout leads back to, with `{purchase}` for the id of what is only about to be made."""
+    nobody = UUID(int=0)
+    return request.build_absolute_uri(reverse("billing:purchase", args=[nobody])).replace(str(nobody), "{purchase}")
 
 
 def _absolute(request: HtmxRequest) -> str:

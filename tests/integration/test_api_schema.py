@@ -13,6 +13,7 @@ from openapi_schema_validator import OAS31Validator
 
 from accounts import services as account_services
 from credits import api_urls as credits_api_urls
+from credits.billing import api_urls as billing_api_urls
 from generation import api_urls, events
 from tests.factories import make_job, make_user, team_of
 from tests.pictures import deliver
@@ -31,7 +32,8 @@ def schema() -> dict:
 def test_it_is_valid_and_names_every_address(schema):
     assert get_resolver()
     paths = {f"/api/v1/{pattern.pattern}" for pattern in api_urls.urlpatterns if pattern.name not in HIDDEN}
-    paths |= {f"/api/v1/{pattern.pattern}" for pattern in credits_api_urls.urlpatterns}
+    for others in (credits_api_urls, billing_api_urls):
+        paths |= {f"/api/v1/{pattern.pattern}" for pattern in others.urlpatterns}
     assert {path.replace("<str:", "{").replace(">", "}") for path in paths} == set(schema["paths"])
     schemes = schema["components"]["securitySchemes"]
     assert schemes["apiKey"]["scheme"] == "bearer"
