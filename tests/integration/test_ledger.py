@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from credits import ledger
@@ -107,9 +108,7 @@ def test_grants_burn_pass_first_then_soonest_end_then_plan_bonus_purchase():
 
 
 def end_now(grant: Grant) -> None:
-    Grant.objects.filter(pk=grant.pk).update(
-        effective_at=timezone.now() - timedelta(days=2), expires_at=timezone.now() - timedelta(seconds=1)
-    )
+    Grant.objects.filter(pk=grant.pk).update(expires_at=Now())
 
 
 def test_credits_that_have_ended_cannot_be_reserved_and_are_not_shown():
