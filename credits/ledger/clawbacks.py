@@ -21,7 +21,7 @@ def revoke(*, team_id: UUID, grant_id: int, amount_centi: int, reference: str, a
     and returns the first clawback.
 
     Raises:
-        InvalidAmount: not a whole number of hundredths from 1 to `AMOUNT_CENTI_MAX`.
+        InvalidAmount: not a whole number of hundredths from 1 to `AMOUNT_CENTI_MAX`, or not whole images.
         ReferenceTaken: the reference was used for another grant.
         Busy: the wallet's lock did not come in time.
     """
@@ -32,6 +32,7 @@ def revoke(*, team_id: UUID, grant_id: int, amount_centi: int, reference: str, a
             raise ReferenceTaken(f"The reference {reference} took another grant back.")
         return first
     source = Grant.objects.get(pk=grant_id, wallet=wallet)
+    check_amount(amount_centi, of_images=source.unit == Grant.Unit.IMAGE)
     revoked = min(amount_centi, source.available_centi)
     owed = min(amount_centi - revoked, _used(source))
     made = Clawback.objects.create(reference=reference, grant=source, revoked_centi=revoked, owed_centi=owed)
