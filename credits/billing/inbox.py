@@ -11,7 +11,7 @@ import structlog
 from django.db import connection
 from django.db.models.functions import Now
 
-from credits.billing import client, customers, follow, sales, shapes, takebacks
+from credits.billing import client, customers, farewell, follow, sales, shapes, takebacks
 from credits.billing.errors import Gone
 from credits.models import Dispute, StripeCustomer, StripeEvent
 from tenkaigen import alarms
@@ -22,6 +22,7 @@ RETRY_SECONDS = 10
 RETRY_SECONDS_MAX = 3600
 ALARM_ATTEMPTS = 5
 ERROR_CHARACTERS = 300
+TEAM_CHANGED = "team.changed"  # our own: a team was deleted or restored, and Stripe must hear of it
 logger = structlog.get_logger(__name__)
 
 CLAIM = """
@@ -166,5 +167,6 @@ HANDLERS: Mapping[str, Callable[[str], object]] = {
     "charge.dispute.closed": _of_dispute,
     "charge.dispute.funds_withdrawn": _of_dispute,
     "charge.dispute.funds_reinstated": _of_dispute,
+    TEAM_CHANGED: farewell.settle_team,
 }
-EVENTS = tuple(HANDLERS)  # what the endpoint at Stripe is asked to send
+EVENTS = tuple(kind for kind in HANDLERS if kind != TEAM_CHANGED)  # what the endpoint at Stripe is asked to send

@@ -1,6 +1,10 @@
-"""dj-stripe's receivers. Their transaction also talks to Stripe, so they only take notes. Connected in `apps.ready`."""
+"""Who hears of Stripe's events, and of teams that go. Loaded in `apps.ready`.
+
+The transaction of dj-stripe's receivers also talks to Stripe, so ours only takes notes.
+"""
 
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from django.conf import settings
@@ -8,7 +12,10 @@ from django.db import transaction
 from djstripe import signals
 from djstripe.event_handlers import djstripe_receiver
 
+from accounts.models import Team
+from accounts.signals import team_closed, team_reopened
 from credits.billing import inbox, tasks
+from credits.models import StripeCustomer
 from tenkaigen import alarms
 
 logger = structlog.get_logger(__name__)
@@ -24,9 +31,18 @@ def remember(sender: object, event: Any, **kwargs: object) -> None:
         transaction.on_commit(tasks.ring, robust=True)
 
 
+def tell_stripe(sender: object, team: Team, **kwargs: object) -> None:
+    """A team was deleted, or restored: leave a line about its subscription, in the same transaction."""
+    if StripeCustomer.objects.filter(team=team, gone_at=None).exists():
+        inbox.note(event_id=f"team:{uuid4()}", type=inbox.TEAM_CHANGED, object_id=str(team.pk))
+        transaction.on_commit(tasks.ring, robust=True)
+
+
 def alarm(sender: object, exception: Exception, **kwargs: object) -> None:
     """dj-stripe could not take an event in. Stripe sends it again, but somebody should look."""
     alarms.ring("stripe_webhook_failed", reason=f"{type(exception).__name__}: {exception}"[:200])
 
 
+team_closed.connect(tell_stripe, dispatch_uid="credits.billing.closed")
+team_reopened.connect(tell_stripe, dispatch_uid="credits.billing.reopened")
 signals.webhook_processing_error.connect(alarm, dispatch_uid="credits.billing.alarm")
