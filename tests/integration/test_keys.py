@@ -73,7 +73,9 @@ def test_an_expired_key_opens_nothing():
     assert Client(headers={"X-API-Key": text}).get("/api/v1/jobs").status_code == 401
 
 
-@pytest.mark.parametrize("text", ["", "tk_", "tk__", "tk__x", "tk_abcdefgh_", "sk_abcdefgh_x", "tk_a\0_x", "tk_abcdefgh_xyz"])
+@pytest.mark.parametrize(
+    "text", ["", "tk_", "tk__", "tk__x", "tk_abcdefgh_", "sk_abcdefgh_x", "tk_a\0_x", "tk_abcdefgh_xyz"]
+)
 def test_what_is_no_key_opens_nothing(text):
     make_key()
     assert find_key(text) is None

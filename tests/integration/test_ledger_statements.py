@@ -41,7 +41,9 @@ def test_a_replay_and_a_late_delivery_stay_within_the_bar(team):
     statements(ledger.reserve, quote=QUOTE, **facts)
     assert statements(ledger.reserve, quote=QUOTE, **facts) == 2
     assert statements(ledger.lapse, **facts) == 1
-    assert statements(ledger.settle, delivered=2, **facts) == 6  # an end, three looks, a reserve, an end: two operations
+    assert (
+        statements(ledger.settle, delivered=2, **facts) == 6
+    )  # an end, three looks, a reserve, an end: two operations
     assert statements(ledger.settle, delivered=2, **facts) <= STATEMENTS_MAX
 
 

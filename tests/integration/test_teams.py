@@ -91,7 +91,11 @@ def test_renaming_is_noted_once():
     client = client_of(user)
     for _ in range(2):
         assert client.post("/team/name", {"name": "Foxes"}).url == "/team/"
-    assert team_of(user).name == "Foxes" and verbs(team_of(user)) == ["account.created", "account.confirmed", "team.renamed"]
+    assert team_of(user).name == "Foxes" and verbs(team_of(user)) == [
+        "account.created",
+        "account.confirmed",
+        "team.renamed",
+    ]
 
 
 def test_pages_of_a_person_with_many_teams_take_no_more_statements(django_assert_max_num_queries):
