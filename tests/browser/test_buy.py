@@ -11,10 +11,11 @@ from playwright.sync_api import Page, expect
 
 from credits import plans
 from credits.audit import find_drift
-from credits.billing import inbox, setup, tasks
+from credits.billing import inbox, offers, sales, setup, tasks
 from credits.models import Grant
 from tests.billing import switch_on
 from tests.browser.conftest import accessibility_problems
+from tests.browser.test_every_page import look
 from tests.factories import make_user, team_of
 from tests.fake_stripe import FakeStripe, running
 
@@ -130,3 +131,19 @@ def test_a_declined_card_costs_nothing_and_one_may_try_again(site, stripe, open_
     page.get_by_role("button", name="Pay").click()
     page.wait_for_url("**/billing/purchases/**")
     expect(page.get_by_text("credits have been added")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_every_page_of_billing_is_sound(site, stripe, open_page, sign_in, width, scheme):
+    user = make_user()
+    screen = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    page = open_page(**screen, reduced_motion="reduce")
+    problems = {"/plans for strangers": look(page, f"{site}/plans")}
+    sign_in(page, user)
+    offer = offers.find("pack", "200-credits")
+    bought, _ = sales.buy(team=team_of(user), user=user, offer=offer, thanks_url=f"{site}/{{purchase}}", back_url=site)
+    thanks = f"/billing/purchases/{bought.pk}"
+    for path in ("/plans", "/plans?pay=year", "/billing", thanks):
+        problems[path] = look(page, f"{site}{path}")
+    assert {path: found for path, found in problems.items() if found} == {}
