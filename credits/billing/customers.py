@@ -1,6 +1,7 @@
 """Which team is which customer at Stripe."""
 
 from uuid import UUID
+from zlib import crc32
 
 import structlog
 from django.conf import settings
@@ -20,7 +21,7 @@ def customer_of(team: Team) -> StripeCustomer | None:
 
 
 def ensure(team: Team) -> StripeCustomer:
-    """A team's customer, made at Stripe when it is its first. Two at once make one: dj-stripe sends one key for both.
+    """A team's customer, made at Stripe when it is its first. Two at once make one: both send one key.
 
     Raises:
         BillingOff, StripeUnavailable.
@@ -28,11 +29,10 @@ def ensure(team: Team) -> StripeCustomer:
     if known := customer_of(team):
         return known
     gone = StripeCustomer.objects.filter(team=team, livemode=settings.STRIPE_LIVE_MODE).count()
-    made = client.create(
-        "customers",
-        {"email": team.email, "name": team.name, "metadata": {"djstripe_subscriber": str(team.pk)}},
-        key=f"customer:{team.pk}:{gone}",
-    )
+    facts = {"email": team.email, "name": team.name}
+    # Stripe refuses a key that comes again with other facts, and a team may have been renamed meanwhile.
+    key = f"customer:{team.pk}:{gone}:{crc32(repr(facts).encode())}"
+    made = client.create("customers", facts | {"metadata": {"djstripe_subscriber": str(team.pk)}}, key=key)
     return _remember(team, made["id"])
 
 

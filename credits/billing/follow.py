@@ -18,12 +18,13 @@ from credits.billing.shapes import Invoice, Sub
 from credits.clock import now
 from credits.models import Grant, Payment, PlanPrice, StripeCustomer, Subscription, Term
 from credits.signals import plan_changed
-from tenkaigen.errors import Busy
+from tenkaigen.errors import Busy, DomainError
 from tenkaigen.failpoints import failpoint
 
 SUBSCRIPTIONS_MAX = 100
 INVOICES_MAX = 300  # of one customer: six years of months with four upgrades each year
 TRIES_MAX = 5
+YEARS_MAX = 1000  # customers a run
 logger = structlog.get_logger(__name__)
 
 
@@ -213,8 +214,13 @@ def _keep_years(team: Team, sub: Sub, years: list[dues.Year]) -> None:
 def settle_years(moment: datetime) -> int:
     """Look at every paid year whose next month has begun. How many grants were made.
 
-    Raises:
-        BillingOff, StripeUnavailable, Busy, UnknownPrice.
+    A customer for whom it fails is left to the next run and keeps the others from nothing.
     """
     due = Term.objects.filter(next_at__lte=moment).values_list("team__stripe_customers__customer_id", flat=True)
-    return sum(settle(customer_id) for customer_id in list(due.distinct()[:1000]) if customer_id)
+    granted = 0
+    for customer_id in filter(None, due.distinct()[:YEARS_MAX]):
+        try:
+            granted += settle(customer_id)
+        except DomainError as error:
+            logger.warning("year_later", customer=customer_id, code=error.code)
+    return granted

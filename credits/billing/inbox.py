@@ -98,7 +98,7 @@ def _of_charge(charge_id: str) -> None:
         _when_known(
             charge,
             lambda: takebacks.note_refund(
-                charge.payment_intent, amount_cents=charge.amount_cents, refunded_cents=charge.refunded_cents
+                charge.payment_intent, charged_cents=charge.amount_cents, refunded_cents=charge.refunded_cents
             ),
         )
 
@@ -112,7 +112,11 @@ def _of_dispute(dispute_id: str) -> None:
     _when_known(
         charge,
         lambda: takebacks.note_dispute(
-            charge.payment_intent, dispute_id=dispute.id, amount_cents=dispute.amount_cents, state=state
+            charge.payment_intent,
+            dispute_id=dispute.id,
+            charged_cents=charge.amount_cents,
+            amount_cents=dispute.amount_cents,
+            state=state,
         ),
     )
 

@@ -131,5 +131,5 @@ def _of_refunds(since: datetime, repair: bool) -> Iterator[str]:
             yield f"payment {payment.pk}: {charge.refunded_cents} went back, {payment.refunded_cents} here"
             if repair:
                 takebacks.note_refund(
-                    payment.pk, amount_cents=charge.amount_cents, refunded_cents=charge.refunded_cents
+                    payment.pk, charged_cents=charge.amount_cents, refunded_cents=charge.refunded_cents
                 )

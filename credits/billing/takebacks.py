@@ -19,8 +19,8 @@ ACTOR = "stripe"
 
 
 @transaction.atomic
-def note_refund(payment_intent: str, *, amount_cents: int, refunded_cents: int) -> bool:
-    """Note how much of a payment has gone back in all, and take the credits. False where it is no payment of ours.
+def note_refund(payment_intent: str, *, charged_cents: int, refunded_cents: int) -> bool:
+    """Note how much of a charge has gone back in all, and take the credits. False where it is no payment of ours.
 
     Older news than what is known change nothing.
 
@@ -30,18 +30,17 @@ def note_refund(payment_intent: str, *, amount_cents: int, refunded_cents: int) 
     payment = _locked(payment_intent)
     if payment is None:
         return False
+    _correct(payment, charged_cents)
     if refunded_cents > payment.refunded_cents:
-        # A partly captured payment can only give back what it got.
-        payment.amount_cents = max(amount_cents, refunded_cents)
         payment.refunded_cents = refunded_cents
-        payment.save(update_fields=["amount_cents", "refunded_cents"])
+        payment.save(update_fields=["refunded_cents"])
         activity.record(team=payment.team, actor=ACTOR, verb="billing.refunded", target=payment_intent)
     apply(payment)
     return True
 
 
 @transaction.atomic
-def note_dispute(payment_intent: str, *, dispute_id: str, amount_cents: int, state: str) -> bool:
+def note_dispute(payment_intent: str, *, dispute_id: str, charged_cents: int, amount_cents: int, state: str) -> bool:
     """Note how a dispute stands. Open or lost it freezes the wallet and takes the credits; won it undoes just that.
 
     A dispute that has ended stays as it ended. False where it is no payment of ours.
@@ -52,6 +51,7 @@ def note_dispute(payment_intent: str, *, dispute_id: str, amount_cents: int, sta
     payment = _locked(payment_intent)
     if payment is None:
         return False
+    _correct(payment, charged_cents)
     dispute, is_new = Dispute.objects.get_or_create(
         dispute_id=dispute_id, defaults={"payment": payment, "amount_cents": amount_cents, "state": state}
     )
@@ -84,6 +84,13 @@ def reference_of(payment_intent: str) -> str:
 def _locked(payment_intent: str) -> Payment | None:
     locked = Payment.objects.select_for_update(of=("self",), no_key=True).select_related("team")
     return locked.filter(pk=payment_intent).first()
+
+
+def _correct(payment: Payment, charged_cents: int) -> None:
+    """A balance that the customer had may have paid a part of the invoice: only what was charged can go back."""
+    if charged_cents and charged_cents != payment.amount_cents:
+        payment.amount_cents = charged_cents
+        payment.save(update_fields=["amount_cents"])
 
 
 def _share(grant: Grant, cents: int, payment: Payment) -> int:

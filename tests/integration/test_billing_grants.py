@@ -204,3 +204,19 @@ def test_an_unknown_price_waits_for_its_row(shop, team):
     inbox.retry(line.pk)
     assert inbox.work_off() == 1
     assert len(grants_of(team)) == 1
+
+
+def test_one_customer_who_fails_keeps_the_others_years_going(shop, team):
+    from datetime import UTC, datetime
+
+    from credits.billing import follow
+    from credits.models import PlanPrice, StripeCustomer, Term
+
+    other = team_of(make_user())
+    shop.subscribe(team, "basic", "year")
+    shop.subscribe(other, "pro", "year")
+    Term.objects.update(next_at="2020-01-01T00:00:00Z")
+    PlanPrice.objects.filter(plan__slug="basic", interval="year").update(stripe_price_id="price_other")
+    assert follow.settle_years(datetime.now(UTC)) == 0
+    waiting = Term.objects.filter(next_at__lt="2021-01-01T00:00:00Z").values_list("team", flat=True)
+    assert list(waiting) == [team.pk] and StripeCustomer.objects.count() == 2

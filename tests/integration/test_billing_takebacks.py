@@ -61,7 +61,7 @@ def test_partial_refunds_add_up_and_never_exceed(shop, team):
 def test_older_news_of_a_refund_change_nothing(shop, team):
     intent = pack_intent(shop, team)
     for cents in (30_000, 10_000):
-        assert takebacks.note_refund(intent, amount_cents=49_900, refunded_cents=cents)
+        assert takebacks.note_refund(intent, charged_cents=49_900, refunded_cents=cents)
     assert Payment.objects.get().refunded_cents == 30_000
     assert [revoked for *_, revoked in grants_of(team)] == [12_024]
 
@@ -128,7 +128,9 @@ def test_a_lost_dispute_stays_taken_and_frozen(shop, team):
     shop.deliver_all()
     assert wallet_of(team) == (0, 0, True)
     assert Dispute.objects.get().state == "lost"
-    takebacks.note_dispute(intent, dispute_id=quarrel["id"], amount_cents=49_900, state="open")  # older news
+    takebacks.note_dispute(
+        intent, dispute_id=quarrel["id"], charged_cents=49_900, amount_cents=49_900, state="open"
+    )  # older news
     assert Dispute.objects.get().state == "lost"
 
 
@@ -209,3 +211,13 @@ def pass_intent(shop, team) -> str:
     shop.deliver_all()
     purchase.refresh_from_db()
     return purchase.payment_intent
+
+
+def test_what_a_customers_balance_paid_does_not_count_as_charged(shop, team):
+    sub = shop.subscribe(team, "basic")
+    intent = shop.fake.intent_of(sub["latest_invoice"])
+    charge = shop.store.get(shop.store.get(intent)["latest_charge"])
+    charge["amount"] = charge["amount_captured"] = 40_000  # of 99,900; the balance paid the rest
+    shop.fake.dispute(intent)
+    shop.deliver_all()
+    assert [(amount, revoked) for _, amount, revoked in grants_of(team)] == [(50_000, 50_000)]

@@ -75,7 +75,7 @@ def refunded_pack(shop, team) -> str:
 
 
 def noting(intent: str, cents: int):
-    return lambda: takebacks.note_refund(intent, amount_cents=49_900, refunded_cents=cents)
+    return lambda: takebacks.note_refund(intent, charged_cents=49_900, refunded_cents=cents)
 
 
 def test_two_refunds_noted_at_once_take_their_sum(shop, team, run_together):
