@@ -242,7 +242,7 @@ def test_a_deleted_team_stops_at_once_and_can_be_restored(django_capture_on_comm
     assert client_of(member).post(f"/teams/{team.pk}/restore").status_code == 404
     assert client.post(f"/teams/{team.pk}/restore").url == "/team/"
     assert client.get(f"/jobs/{job.pk}").status_code == 200 and find_key(text) is not None
-    assert verbs(team)[-2:] == ["team.closed", "team.restored"]
+    assert verbs(team)[-3:] == ["team.closed", "job.canceled", "team.restored"]
 
 
 def test_after_the_grace_nothing_is_restored(settings):
