@@ -261,7 +261,7 @@ def test_the_ledger_does_what_its_model_does():
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
-            max_examples=STEPS_MIN * 3 // 2 // STEPS_EACH,  # some end early, and not every rule is an act
+            max_examples=STEPS_MIN * 9 // 4 // STEPS_EACH,  # some end early, and not every rule is an act
             stateful_step_count=STEPS_EACH,
             deadline=None,
             suppress_health_check=list(HealthCheck),
