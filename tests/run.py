@@ -80,11 +80,11 @@ def production_environment() -> dict[str, str]:
 # Suite: budget in seconds, xdist processes, and whether `--fast` runs it.
 # Races, faults and browser need the machine for themselves, or their timing says nothing.
 SUITES: dict[str, tuple[int, int, bool]] = {
-    "unit integration engine": (180, 2, True),
-    "races": (60, 0, True),
+    "unit integration engine": (420, 2, True),
+    "races": (90, 0, True),
     "properties": (120, 0, True),
-    "faults": (240, 0, False),
-    "browser": (180, 0, False),
+    "faults": (420, 0, False),
+    "browser": (240, 0, False),
 }
 
 
