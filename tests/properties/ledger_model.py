@@ -45,6 +45,7 @@ class H:
     charged: int = 0
     images_charged: int = 0
     uncollected: int = 0
+    released_after_end: int = 0
 
     @property
     def amount(self) -> int:
@@ -71,6 +72,7 @@ class Model:
 
     day: int = 0
     debt: int = 0
+    repaid: int = 0
     frozen: str = ""
     grants: list[G] = field(default_factory=list)
     holds: dict[str, H] = field(default_factory=dict)
@@ -98,6 +100,7 @@ class Model:
     def repay(self) -> None:
         for g, amount in burn(self.spendable(None), self.debt):
             g.available, g.spent, self.debt = g.available - amount, g.spent + amount, self.debt - amount
+            self.repaid += amount
 
     def reserve(self, reference, unit, count, side_px=None, at_most=None) -> H:
         self.repay()
@@ -134,6 +137,7 @@ class Model:
             g.held, g.spent = g.held - amount, g.spent + paid
             if g.ends <= self.day:
                 g.expired += amount - paid
+                hold.released_after_end += amount - paid
             else:
                 g.available += amount - paid
         self.repay()
