@@ -78,7 +78,9 @@ def test_a_planted_drift_is_printed_and_fails(catalogue):
     assert f"wallet {wallet.pk}: available or held differs from its grants" in lines
     assert any("replaying its entries gives other buckets" in line for line in lines)
     assert any("does not follow from the one before" in line for line in lines)
-    assert lines[-1] == "entries: 2 drift: 3"
+    assert f"wallet {wallet.pk}: its newest entry says another balance" in lines
+    assert any("its entries are not what its parts say" in line for line in lines)
+    assert lines[-1] == "entries: 2 drift: 5"
 
 
 # --- grant_credits --------------------------------------------------------------------------------------------------
