@@ -113,6 +113,13 @@ class Rig:
         wait_until(lambda: child.pid, f"{role} was not forked")
         return child
 
+    def has_ended(self, child: Child, seconds: float) -> bool:
+        """Whether a process ends within so many seconds."""
+        until = time.monotonic() + seconds
+        while child.exit_code is None and time.monotonic() < until:
+            time.sleep(0.005)
+        return child.exit_code is not None
+
     def end(self, child: Child, seconds: float = WAIT_SECONDS_MAX) -> int:
         """Wait for a process; its exit code, negative for a signal."""
         wait_until(lambda: child.exit_code is not None, f"{child.role} does not end", seconds)

@@ -20,6 +20,7 @@ WORKER_POINTS = (
 SUBMIT_POINTS = ("reserve.after_entries", "submit.before_commit", "submit.after_commit", "submit.after_ring")
 STOP_POINTS = ("draw.step", "draw.done", "post.after_put", "finish.after_images", "finish.after_settle")
 JOBS_EACH = 2
+MORE_JOBS_MAX = 10
 # What a bucket does to one request: refuses, keeps and reports an error, says nothing, cuts the upload.
 S3_FAULTS: tuple[tuple[Callable[..., None], ...], ...] = (
     (s3_shim.answer(503), s3_shim.answer(503)),
@@ -96,6 +97,11 @@ def worker_killed(course: Course, points: list[str]) -> None:
     jobs = course.submit_all(JOBS_EACH * len(points))
     armed = [(point, course.rig.begin("worker", f"{point}=kill", seconds=30, is_endless=True)) for point in points]
     for point, child in armed:
+        # A quick worker may have taken what was meant for this one, the next batch included.
+        for _ in range(MORE_JOBS_MAX):
+            if course.rig.has_ended(child, seconds=2):
+                break
+            jobs += course.submit_all(2)
         killed(course, child, point)
     course.finish(jobs)
 
