@@ -1,12 +1,11 @@
-"""How a movement is written: buckets, entries and wallet in one statement, worked out from one list of lines.
+"""How every act but reserve and settle is written: buckets, entries and wallet in one statement, from a list of lines.
 
-Plain SQL, because a wallet's lock is held meanwhile: the ORM spends many times what the server does
-(docs/benchmarks.md, ledger).
+Those two, the hottest, are written in functions.sql. Plain SQL here as well, because a wallet's lock is held
+meanwhile: the ORM spends many times what the server does (docs/benchmarks.md, ledger).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from django.db import connection
 
@@ -40,9 +39,9 @@ WITH moved AS (
         AS d(id, available, held, spent, expired, revoked)
     WHERE g.id = d.id
 ), posted AS (
-    INSERT INTO credits_entry (wallet_id, actor, reason, seq, grant_id, hold_id, kind, amount_centi,
+    INSERT INTO credits_entry (wallet_id, actor, reason, seq, grant_id, kind, amount_centi,
         available_after_centi, held_after_centi, debt_after_centi)
-    SELECT %s, %s, %s, e.* FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::bigint[],
+    SELECT %s, %s, %s, e.* FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bigint[],
         %s::bigint[], %s::bigint[], %s::bigint[]) AS e
 )
 UPDATE credits_wallet SET seq = %s, available_centi = %s, held_centi = %s, debt_centi = %s WHERE id = %s
@@ -57,7 +56,6 @@ class Line:
     grant_id: int
     amount_centi: int
     unit: str = Grant.Unit.CREDIT
-    hold_id: UUID | None = None
 
 
 def post(wallet: Wallet, lines: Sequence[Line], *, actor: str = "system", reason: str = "") -> None:
@@ -70,7 +68,7 @@ def post(wallet: Wallet, lines: Sequence[Line], *, actor: str = "system", reason
             POST,
             [
                 *_columns(_grant_deltas(lines), 1 + len(BUCKETS)),
-                wallet.pk, actor, reason, *_columns(rows, 8),
+                wallet.pk, actor, reason, *_columns(rows, 7),
                 wallet.seq, wallet.available_centi, wallet.held_centi, wallet.debt_centi, wallet.pk,
             ],
         )  # fmt: skip
@@ -84,7 +82,7 @@ def _entry(wallet: Wallet, line: Line) -> tuple[object, ...]:
         wallet.held_centi += line.amount_centi * ((target == "held") - (source == "held"))
         wallet.debt_centi += line.amount_centi * DEBT.get(line.kind, 0)
     balance = (wallet.available_centi, wallet.held_centi, wallet.debt_centi)
-    return (wallet.seq, line.grant_id, line.hold_id, str(line.kind), line.amount_centi, *balance)
+    return (wallet.seq, line.grant_id, str(line.kind), line.amount_centi, *balance)
 
 
 def _grant_deltas(lines: Sequence[Line]) -> list[tuple[int, ...]]:
