@@ -69,18 +69,29 @@ document.addEventListener("htmx:confirm", (event) => {
   dialog.showModal();
 });
 
-// A price that is being asked for is waited for: nobody is charged what they have not seen.
+// A price that is being asked for is waited for: nobody is charged what they have not seen. A change makes it stale
+// until the request that carries the change is on its way.
 const PRICED = "#composer :is([name=count], [name=product], [name=size], [name=quality], [name=model])";
 document.addEventListener("change", (event) => {
   if (event.target.matches(PRICED)) document.getElementById("quote").dataset.stale = "";
 });
+document.addEventListener("htmx:beforeRequest", ({ target }) => {
+  if (target.id === "quote") delete target.dataset.stale;
+});
+
+const isPending = (quote) => "stale" in quote.dataset || quote.classList.contains("htmx-request");
 document.addEventListener("htmx:confirm", (event) => {
   const quote = document.getElementById("quote");
-  if (event.detail.elt.id !== "composer" || !quote || !("stale" in quote.dataset)) return;
+  if (event.detail.elt.id !== "composer" || !quote || !isPending(quote)) return;
   event.preventDefault();
   if ("waits" in quote.dataset) return; // the second half of a double click
   quote.dataset.waits = "";
-  quote.addEventListener("htmx:afterRequest", () => event.detail.issueRequest(true), { once: true });
+  quote.addEventListener("htmx:afterRequest", function submit() {
+    if (isPending(quote)) return; // another change is on its way
+    quote.removeEventListener("htmx:afterRequest", submit);
+    delete quote.dataset.waits;
+    event.detail.issueRequest(true);
+  });
 });
 
 // A running pass counts down. When its time is up, what depends on it is asked for again.

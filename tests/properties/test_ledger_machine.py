@@ -143,6 +143,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def reserve(self, unit, count, side_px, at_most):
         self.hold(f"job-{len(self.model.holds)}", unit, count, side_px, at_most)
 
+    @rule(unit=UNITS, count=st.integers(1, 4))
+    def a_price_that_rose(self, unit, count):
+        """The person was shown less than it costs, then says yes to what it costs."""
+        reference = f"job-{len(self.model.holds)}"
+        self.hold(reference, unit, count, None, unit * count - 1)
+        self.hold(reference, unit, count, None, unit * count)
+
     @precondition(lambda self: self.model.holds)
     @rule(data=st.data(), more=st.sampled_from([0, 0, 1]), side_px=SIDES)
     def reserve_again(self, data, more, side_px):
@@ -157,6 +164,15 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.hold(reference, unit, count, side_px, None):
             self.time_passes(days)
             self.deliver(reference, data.draw(st.integers(0, count)))
+
+    @rule(unit=UNITS, count=st.integers(1, 4))
+    def a_job_that_outlives_its_grant(self, unit, count):
+        """What comes back to a grant that has ended does not come back to life."""
+        reference = f"job-{len(self.model.holds)}"
+        self.give(f"plan-{self.fresh(None)}", "plan", unit * count, self.model.day, self.model.day + 0.5, None)
+        if self.hold(reference, unit, count, None, None):
+            self.time_passes(1)
+            self.deliver(reference, count - 1)
 
     def hold(self, reference, unit, count, side_px, at_most):
         facts = {"width": side_px, "height": 256, "quality": "standard"} if side_px else {}
