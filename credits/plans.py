@@ -37,6 +37,9 @@ class Limits:
     queue_cap: int  # unfinished jobs at a time
     requests_per_hour: int
     seconds_between: float  # least time between two requests
+    models_max: int  # of the team's own
+    training_images_max: int  # that one model learns from
+    model_storage_bytes: int  # for training pictures and trained versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,9 @@ def limits_of(team_id: UUID) -> Limits:
         queue_cap=plan.queue_cap,
         requests_per_hour=plan.requests_per_hour,
         seconds_between=plan.seconds_between,
+        models_max=plan.models_max,
+        training_images_max=plan.training_images_max,
+        model_storage_bytes=plan.model_storage_bytes,
     )
 
 

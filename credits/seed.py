@@ -12,15 +12,17 @@ PLANS = (
     {
         "slug": "basic", "name": "Basic", "monthly_centi": 50_000, "concurrent_jobs": 1, "queue_priority": 10,
         "queue_cap": 50, "requests_per_hour": 120, "seconds_between": 1, "description": "For one person's ideas.",
+        "models_max": 3, "model_storage_bytes": 3 * 10**9,
     },
     {
         "slug": "pro", "name": "Pro", "monthly_centi": 200_000, "concurrent_jobs": 3, "queue_priority": 20,
         "queue_cap": 200, "requests_per_hour": 600, "seconds_between": 0.5, "description": "For people who sell it.",
+        "models_max": 15, "model_storage_bytes": 15 * 10**9,
     },
     {
         "slug": "enterprise", "name": "Enterprise", "monthly_centi": 1_000_000, "concurrent_jobs": 10,
         "queue_priority": 30, "queue_cap": 1000, "requests_per_hour": 3000, "seconds_between": 0,
-        "description": "For teams and programs.",
+        "description": "For teams and programs.", "models_max": 100, "model_storage_bytes": 100 * 10**9,
     },
 )  # fmt: skip
 PASSES = (

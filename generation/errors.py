@@ -28,6 +28,26 @@ class RequestKeyReused(DomainError):
     http_status = 422
 
 
+class ModelNotReady(DomainError):
+    """The model has no version to draw with yet, or a training of it is still running."""
+
+    code = "model_not_ready"
+
+
+class TooManyModels(DomainError):
+    """The plan allows no further model, picture or byte. The message says what to do."""
+
+    code = "model_limit"
+    http_status = 402
+
+
+class PictureRefused(DomainError):
+    """A file that we do not take as a training picture. The message says why, without echoing it."""
+
+    code = "picture_refused"
+    http_status = 422
+
+
 class TooManyJobs(DomainError):
     code = "too_many_jobs"
     http_status = 429

@@ -47,7 +47,8 @@ class PlanAdmin(admin.ModelAdmin):
     show_full_result_count = False
     fields = (
         "slug", "name", "description", "position", "is_active", "is_default", "monthly_credits", "concurrent_jobs",
-        "queue_priority", "queue_cap", "requests_per_hour", "seconds_between",
+        "queue_priority", "queue_cap", "requests_per_hour", "seconds_between", "models_max", "training_images_max",
+        "model_storage_bytes",
     )  # fmt: skip
 
     monthly = credits_column("monthly_centi", "credits a month")

@@ -29,6 +29,11 @@ class Plan(models.Model):
     seconds_between = models.FloatField(
         default=2.0, validators=[MinValueValidator(0)], help_text="Least seconds between two requests."
     )
+    models_max = models.PositiveIntegerField(default=1, help_text="Models of the team's own; 0: none.")
+    training_images_max = models.PositiveSmallIntegerField(default=40, help_text="Pictures that one model learns from.")
+    model_storage_bytes = models.BigIntegerField(
+        default=10**9, validators=[MinValueValidator(0)], help_text="For training pictures and trained versions."
+    )
 
     class Meta:
         ordering = ["position", "slug"]

@@ -32,6 +32,14 @@ class ModelUnavailable(EngineError):
     """The model is not in the catalogue, not installed, or not what `models.lock` says. Retrying does not help."""
 
 
+class TooFewPictures(EngineError):
+    """Not enough of the examples can be learned from."""
+
+
+class LossDiverged(EngineError):
+    """The training ran away: its loss is no number any more, or far above where it began."""
+
+
 class DeviceLost(EngineError):
     """The device answers no call of this process any more. Only a new process gets it back."""
 
@@ -87,6 +95,67 @@ class Step:
     done: int
     total: int
     preview: Callable[[], list[np.ndarray]]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A picture to learn from, and the words that go with it."""
+
+    path: str  # of a PNG that we encoded ourselves
+    caption: str  # with the trigger word in it
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture to draw from time to time while a model learns, always from the same noise."""
+
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Everything that a training depends on. The same one gives the same weights on the same hardware."""
+
+    model: str  # of the catalogue
+    examples: tuple[Example, ...]
+    steps: int
+    resolution: int  # pixels of the square that pictures are cut to
+    batch_size: int
+    rank: int
+    learning_rate: float
+    seed: int
+    train_text_encoder: bool = False
+    parent: str = ""  # an adapter of ours to start from
+    checkpoint_every: int = 0  # steps; 0: never
+    sample_every: int = 0
+    samples: tuple[Sample, ...] = ()
+
+
+class Watcher(Protocol):
+    """Whoever follows a training. Called on the calling thread; an exception ends the training and comes out of it."""
+
+    def on_step(self, step: int, loss: float) -> None:
+        """After every step, counted from 1, those before a resumed checkpoint included. May raise `Canceled`."""
+        ...
+
+    def on_checkpoint(self, step: int, checkpoint: bytes) -> None:
+        """Everything that `resume` needs to go on after `step` as if nothing had happened; a safetensors file."""
+        ...
+
+    def on_samples(self, step: int, pictures: list[np.ndarray]) -> None:
+        """One (height, width, 3) uint8 picture for each of the training's samples, drawn with the weights so far."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came of a training: a LoRA as a safetensors file, readable by `Lora`."""
+
+    adapter: bytes
+    base_revision: str
+    loss_first: float  # means over the first and the last tenth of the steps that were made in this call
+    loss_last: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 A job row is the queue. Its status changes only in `transitions`; its children are written only there, too.
 """
 
-from generation.models.catalogue import CatalogueRow, ImageModel, Product, Style
+from generation.models.catalogue import CatalogueRow, ImageModel, Product, ReferenceModel, Style
 from generation.models.counts import DayCount, ExpansionUse
+from generation.models.custom import CustomModel, ModelVersion, TrainingImage
 from generation.models.images import Image
 from generation.models.jobs import Job
 from generation.models.nodes import BatchProfile, Node
@@ -14,16 +15,20 @@ from generation.models.slots import TeamSlot
 __all__ = [
     "BatchProfile",
     "CatalogueRow",
+    "CustomModel",
     "DayCount",
     "ExpansionUse",
     "Image",
     "ImageModel",
     "Job",
+    "ModelVersion",
     "Node",
     "Product",
     "Provider",
     "ProviderDelivery",
+    "ReferenceModel",
     "RemoteRequest",
     "Style",
     "TeamSlot",
+    "TrainingImage",
 ]

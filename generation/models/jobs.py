@@ -41,6 +41,16 @@ class Job(models.Model):
     product = models.CharField(max_length=40, blank=True)
     model = models.CharField(max_length=60)
     model_revision = models.CharField(max_length=64, blank=True)
+    reference_model = models.CharField(max_length=40, blank=True, default="", help_text="The look it was drawn with.")
+    model_version = models.ForeignKey(
+        "ModelVersion",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="drawn_jobs",
+        help_text="Of a model of the team's own: what it was drawn with.",
+    )
     width = models.PositiveIntegerField()
     height = models.PositiveIntegerField()
     quality = models.CharField(max_length=10)
@@ -112,6 +122,11 @@ class Job(models.Model):
             models.Index(fields=["lease_until"], condition=Q(status="processing"), name="job_leases"),
             models.Index(fields=["team", "-created_at", "-id"], name="job_list"),
             models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="job_finished"),
+            models.Index(
+                fields=["model_version", "-created_at"],
+                condition=Q(model_version__isnull=False),
+                name="job_by_model_version",
+            ),
             models.Index(fields=["-finished_at"], condition=Q(is_quarantined=True), name="job_quarantine"),
             models.Index(
                 fields=["team"], condition=Q(status__in=["queued", "processing"]), name="job_unfinished_per_team"
