@@ -55,11 +55,6 @@ def dismiss(*, team: Team, notice_id: int) -> bool:
     return bool(unseen.update(seen_at=Now()))
 
 
-def unseen_of(team: Team) -> QuerySet[Notice]:
-    """What nobody has put away yet, newest first."""
-    return Notice.objects.filter(wallet__team=team, seen_at=None).order_by("-created_at", "-pk")
-
-
 def mail_waiting() -> int:
     """Send the mails of new notices, each once; one that the server refuses waits for the next run. How many went."""
     waiting = _newest().filter(mailed_at=None, seen_at=None, wallet__team__closed_at=None)

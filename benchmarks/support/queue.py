@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -89,7 +88,3 @@ def slow_store(seconds: float) -> Iterator[None]:
         yield
     finally:
         default_storage.save = save  # type: ignore[method-assign]
-
-
-def median_ms(values: Sequence[float]) -> float:
-    return 1000 * statistics.median(values)

@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.models import Team
 from credits import notices, services
 from credits.models import Grant, Notice
+from credits.queries import header_of
 from tests.factories import give, make_user, team_of
 from tests.integration.test_ledger_bad_days import reserve, settle
 
@@ -40,7 +41,8 @@ def told(team) -> list[tuple[str, str]]:
 
 
 def unseen(team) -> list[str]:
-    return [notice.text for notice in notices.unseen_of(team)]
+    """Newest first, as every page shows them."""
+    return [notice.text for notice in header_of(team).notices]
 
 
 # --- Low ------------------------------------------------------------------------------------------------------------
