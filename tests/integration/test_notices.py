@@ -42,7 +42,7 @@ def told(team) -> list[tuple[str, str]]:
 
 def unseen(team) -> list[str]:
     """Newest first, as every page shows them."""
-    return [notice.text for notice in header_of(team).notices]
+    return [notice["text"] for notice in header_of(team).notices]
 
 
 # --- Low ------------------------------------------------------------------------------------------------------------
