@@ -7,13 +7,25 @@
 
 import json
 import os
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from generation.engine import Batch, ImageRequest, LoadedModel, OutOfMemory, Step
+from generation.engine import (
+    Batch,
+    EngineError,
+    ImageRequest,
+    LoadedModel,
+    OutOfMemory,
+    Step,
+    TooFewPictures,
+    Trained,
+    Training,
+    Watcher,
+)
 
 GIB = 2**30
 
@@ -36,6 +48,7 @@ class FakeEngine:
         self.before_picture: Callable[[ImageRequest], None] = lambda request: None
         self.buckets: Callable[[str], int] = lambda prompt: 0
         self.prepared: list[Batch] = []
+        self.trainings: list[tuple[Training, int]] = []  # and the step each went on from
         self.calls: list[tuple[float, float]] = []  # monotonic, begin and end
         self.loads: list[str] = []
         self._loaded: dict[str, LoadedModel] = {}
@@ -89,6 +102,28 @@ class FakeEngine:
             on_step(Step(number, batch.num_inference_steps, lambda: [picture(16, 16, r.seed) for r in batch.requests]))
         return [picture(batch.width, batch.height, request.seed) for request in batch.requests]
 
+    def train(self, training: Training, watcher: Watcher, *, resume: bytes = b"") -> Trained:
+        """Every step sleeps and its loss halves; the adapter says how many steps it had and how it came by them."""
+        self.load(training.model)
+        first = int(_metadata(resume)["step"]) if resume else 0
+        self.trainings.append((training, first))
+        if self.failures:
+            raise self.failures.pop(0)
+        if not all(Path(example.path).is_file() for example in training.examples):
+            raise TooFewPictures("a picture is not there")
+        losses = []
+        for step in range(first + 1, training.steps + 1):
+            time.sleep(self.step_seconds)
+            self.before_step(step)
+            losses.append(2.0 ** -(step - 1))
+            watcher.on_step(step, losses[-1])
+            if training.sample_every and step % training.sample_every == 0:
+                watcher.on_samples(step, [picture(64, 64, sample.seed + step) for sample in training.samples])
+            if training.checkpoint_every and step % training.checkpoint_every == 0 and step < training.steps:
+                watcher.on_checkpoint(step, _safetensors(step=step))
+        adapter = _safetensors(step=training.steps, seed=training.seed, parent=bool(training.parent))
+        return Trained(adapter, "fake", losses[0] if losses else 0.0, losses[-1] if losses else 0.0)
+
     def _seconds(self, batch: Batch) -> float:
         by_batch = self.step_table.get(str(max(batch.width, batch.height)), {})
         return by_batch.get(str(len(batch.requests)), self.step_seconds)
@@ -99,6 +134,19 @@ def picture(width: int, height: int, seed: int) -> np.ndarray:
     colour = np.random.default_rng(seed).integers(40, 200, 3)
     shade = np.linspace(0, 55, width, dtype=np.float32)[None, :, None]
     return np.broadcast_to(colour[None, None, :] + shade, (height, width, 3)).astype(np.uint8)
+
+
+def _safetensors(**metadata: object) -> bytes:
+    """A file without tensors."""
+    header = json.dumps({"__metadata__": {name: str(value) for name, value in metadata.items()}}).encode()
+    return struct.pack("<Q", len(header)) + header
+
+
+def _metadata(file: bytes) -> dict[str, str]:
+    try:
+        return json.loads(file[8 : 8 + struct.unpack("<Q", file[:8])[0]])["__metadata__"]
+    except (struct.error, ValueError, KeyError) as error:
+        raise EngineError("This is no checkpoint of this training.") from error
 
 
 def build(device: str, **options: object) -> FakeEngine:

@@ -126,7 +126,9 @@ class Training:
     learning_rate: float
     seed: int
     train_text_encoder: bool = False
-    parent: str = ""  # an adapter of ours to start from
+    # Part of every batch are the captions without it, towards what the model says to them anyway; empty: it may drift.
+    trigger_word: str = ""
+    parent: str = ""  # an adapter of ours to start from: the path of its file
     checkpoint_every: int = 0  # steps; 0: never
     sample_every: int = 0
     samples: tuple[Sample, ...] = ()
@@ -227,6 +229,26 @@ class Engine(Protocol):
             DeviceLost: the device is of no more use to this process.
             EngineError: anything else that has a sentence.
             ValueError: the batch asks for something the catalogue does not offer.
+        """
+        ...
+
+    def train(self, training: Training, watcher: Watcher, *, resume: bytes = b"") -> Trained:
+        """Learn a LoRA from the examples, loading the model when it is not resident. The device is its own meanwhile.
+
+        Whatever happens, `generate` draws afterwards what it would have drawn before.
+
+        Args:
+            resume: what `on_checkpoint` was given in an earlier call with the same `training`, on the same kind of
+                hardware; the weights are those that the whole training would have had, on the CPU to the last bit.
+
+        Raises:
+            TooFewPictures: fewer than `lessons.PICTURES_MIN` of the examples can be read.
+            OutOfMemory: a smaller batch, rank or resolution may fit.
+            LossDiverged: a smaller learning rate may help.
+            ModelUnavailable: as `load`; or `parent` is no adapter of this model.
+            DeviceLost: the device is of no more use to this process.
+            EngineError: the model cannot be trained this way, or `resume` belongs to another training.
+            ValueError: the training asks for something no model offers.
         """
         ...
 

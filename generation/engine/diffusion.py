@@ -21,6 +21,9 @@ from generation.engine import (
     LoadedModel,
     OutOfMemory,
     Step,
+    Trained,
+    Training,
+    Watcher,
 )
 from generation.engine.catalog import ModelSpec
 from generation.engine.framing import cut, fit
@@ -110,6 +113,10 @@ class DiffusionEngine:
                     pipe.maybe_free_model_hooks()
                     raise
                 return to_pixels(fit(pictures, (batch.width, batch.height)))
+
+    def train(self, training: Training, watcher: Watcher, *, resume: bytes = b"") -> Trained:
+        """See `Engine.train`."""
+        raise EngineError(f"{self._shelf.spec(training.model).title} cannot be trained on this machine.")
 
     def _prompts(self, batch: Batch) -> dict[str, Any]:
         words = self._words[batch.model]
