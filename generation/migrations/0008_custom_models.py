@@ -60,7 +60,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='reference_model',
-            field=models.CharField(blank=True, default='', help_text='The look it was drawn with.', max_length=40),
+            field=models.CharField(blank=True, db_default='', default='', help_text='The look it was drawn with.', max_length=40),
+        ),
+        migrations.AlterField(
+            model_name='job',
+            name='plan',
+            field=models.CharField(blank=True, db_default='', default='', help_text="The team's plan when it was submitted.", max_length=40),
         ),
         migrations.CreateModel(
             name='CustomModel',

@@ -41,7 +41,9 @@ class Job(models.Model):
     product = models.CharField(max_length=40, blank=True)
     model = models.CharField(max_length=60)
     model_revision = models.CharField(max_length=64, blank=True)
-    reference_model = models.CharField(max_length=40, blank=True, default="", help_text="The look it was drawn with.")
+    reference_model = models.CharField(
+        max_length=40, blank=True, default="", db_default="", help_text="The look it was drawn with."
+    )
     model_version = models.ForeignKey(
         "ModelVersion",
         models.SET_NULL,
@@ -59,7 +61,9 @@ class Job(models.Model):
     num_inference_steps = models.PositiveSmallIntegerField()
     guidance_scale = models.FloatField()
 
-    plan = models.CharField(max_length=40, blank=True, default="", help_text="The team's plan when it was submitted.")
+    plan = models.CharField(
+        max_length=40, blank=True, default="", db_default="", help_text="The team's plan when it was submitted."
+    )
     quote = models.JSONField()
     charged_centi = models.BigIntegerField(default=0)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
