@@ -34,6 +34,31 @@ class ModelNotReady(DomainError):
     code = "model_not_ready"
 
 
+class ModelTrained(DomainError):
+    """The model has a version already: from here on it is refined."""
+
+    code = "model_trained"
+
+
+class VersionInUse(DomainError):
+    """Pictures are being made with a version, or a training starts from it."""
+
+    code = "version_in_use"
+
+
+class NoSuchModel(DomainError):
+    """Somebody deleted it a moment ago."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class NotAPicture(DomainError):
+    """Only jobs that make pictures are tried again as they are."""
+
+    code = "not_a_picture"
+
+
 class TooManyModels(DomainError):
     """The plan allows no further model, picture or byte. The message says what to do."""
 

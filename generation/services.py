@@ -17,6 +17,7 @@ from generation.errors import (
     InvalidParams,
     JobIsOver,
     JobNotOver,
+    NotAPicture,
     PromptRefused,
     QueueFull,
     RequestKeyReused,
@@ -68,7 +69,7 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_m
                 at_most_centi=at_most_centi,
             )
             # Reserving locked the wallet, so no other submit of this team is counting right now.
-            _refuse_crowds(team, limits)
+            refuse_crowds(team, limits)
             rates.refuse_haste(team, limits)
             activity.record(team=team, actor=user, verb="job.submitted", target=_what(job), job=str(job.id))
             if may_improve:
@@ -154,24 +155,38 @@ def cancel_job(job: Job, *, actor: User | str = "system") -> Job:
         Busy: as `ledger.settle`.
     """
     with transaction.atomic():
-        if won := transitions.cancel(job):
-            activity.record(team=job.team, actor=actor, verb="job.canceled", job=str(job.id))
+        won = close_job(job, actor=actor)
     if not won:
         job.refresh_from_db()
         raise JobIsOver(f"This job is {job.get_status_display().lower()} already.")
-    events.flag_canceled(job.id)
-    events.publish([job.id], events.Progress(status=Job.Status.CANCELED))
+    tell_canceled(job.id)
     job.refresh_from_db()
     return job
+
+
+def close_job(job: Job, *, actor: User | str) -> bool:
+    """The part of `cancel_job` that belongs into a transaction. Whether there was anything to close."""
+    if won := transitions.cancel(job):
+        activity.record(team=job.team, actor=actor, verb="job.canceled", job=str(job.id))
+    return won
+
+
+def tell_canceled(job_id: UUID) -> None:
+    """The rest of it, for after the commit: whoever draws the job stops, whoever watches it sees that."""
+    events.flag_canceled(job_id)
+    events.publish([job_id], events.Progress(status=Job.Status.CANCELED))
 
 
 def retry_job(job: Job) -> Job:
     """Submit a failed or canceled job's request again as a new job, for its own person and price.
 
     Raises:
+        NotAPicture: a training is begun again from its model, which may have changed meanwhile.
         JobNotOver: it is still open, or it was completed.
         Everything that `submit_job` raises.
     """
+    if job.kind != Job.Kind.IMAGE:
+        raise NotAPicture("Train the model again from its own page.")
     if job.status not in (Job.Status.FAILED, Job.Status.CANCELED):
         raise JobNotOver("Only failed and canceled jobs can be tried again.")
     return submit_job(team=job.team, user=job.user, params=params_of(job), request_key=f"retry:{job.id}")
@@ -235,8 +250,13 @@ def offered_model(params: Params) -> ImageModel:
 
 def first_job(team: Team, request_key: str, params: Params) -> Job | None:
     """The job that a request key has made. Raises: RequestKeyReused, where it was another request."""
+    return job_of_key(team, request_key, params.fingerprint())
+
+
+def job_of_key(team: Team, request_key: str, fingerprint: str) -> Job | None:
+    """As `first_job`, for a request of any kind."""
     job = Job.objects.filter(team=team, request_key=request_key).first()
-    if job and job.request_fingerprint != params.fingerprint():
+    if job and job.request_fingerprint != fingerprint:
         raise RequestKeyReused("This request key stands for another request. Use a new one.")
     return job
 
@@ -253,7 +273,13 @@ def _refuse_forbidden(*texts: str) -> None:
         raise PromptRefused(rule.reason)
 
 
-def _refuse_crowds(team: Team, limits: plans.Limits) -> None:
+def refuse_crowds(team: Team, limits: plans.Limits) -> None:
+    """Refuse the team's newest job when there are too many. Call it in the transaction that made the job, under the
+    wallet's lock: then no two jobs of a team are counted at once.
+
+    Raises:
+        TooManyJobs, QueueFull: as `submit_job`.
+    """
     if Job.objects.filter(team=team, status__in=transitions.OPEN).count() > limits.queue_cap:
         raise TooManyJobs(f"Your plan queues up to {limits.queue_cap} jobs. Wait for one of yours to finish.")
     if _queue_length() > settings.QUEUE_LENGTH_MAX:

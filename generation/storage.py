@@ -103,6 +103,11 @@ def short_lived_url(image: Image, variant: str, download_as: str = "") -> str:
     return default_storage.url(getattr(image, VARIANTS[variant]), parameters=parameters)  # type: ignore[call-arg]
 
 
+def link(key: str) -> str:
+    """A link to any file of ours that works for `SIGNED_URL_SECONDS`."""
+    return default_storage.url(key)
+
+
 def read(key: str) -> bytes:
     with default_storage.open(key) as file:
         return bytes(file.read())

@@ -1,0 +1,44 @@
+"""The one lock of a model: its row. Whoever changes it, its versions or its pictures takes this first."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import OperationalError, connection
+from psycopg import errors
+
+from generation.errors import NoSuchModel
+from generation.models import CustomModel, ModelVersion
+from tenkaigen.errors import Busy
+
+
+def lock(model: CustomModel) -> CustomModel:
+    """The model as it is now, locked until the transaction ends.
+
+    Raises:
+        NoSuchModel: it was deleted meanwhile.
+        Busy: another transaction kept the row longer than `lock_timeout`.
+    """
+    with waiting():
+        # NO KEY: pictures and versions, which only refer to the model, may be read and inserted meanwhile.
+        rows = CustomModel.objects.select_for_update(no_key=True, of=("self",)).filter(pk=model.pk, deleted_at=None)
+        found = rows.select_related("team", "reference").first()
+    if found is None:
+        raise NoSuchModel("This model was deleted.")
+    return found
+
+
+def own(model: CustomModel, version: ModelVersion) -> ModelVersion:
+    """A version of a locked model as it is now."""
+    return model.versions.get(pk=version.pk)
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Around a statement that locks rows. Raises: Busy, where the lock did not come in time."""
+    assert connection.in_atomic_block, "a lock lasts as long as the caller's transaction"
+    try:
+        yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, errors.LockNotAvailable):
+            raise Busy("Somebody is changing this model right now. Try again in a moment.") from error
+        raise
