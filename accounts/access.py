@@ -28,15 +28,21 @@ def may(request: HttpRequest | Request, ability: Ability) -> bool:
     membership = getattr(request, "membership", None)
     if not membership or not roles.allows(membership.role, ability):
         return False
+    key = key_of(request)
+    return roles.scope_allows(key.scopes, ability) if key else True
+
+
+def key_of(request: HttpRequest | Request) -> ApiKey | None:
+    """The API key that a request came with; None for a signed-in browser."""
     key = getattr(request, "auth", None)
-    return roles.scope_allows(key.scopes, ability) if isinstance(key, ApiKey) else True
+    return key if isinstance(key, ApiKey) else None
 
 
 def require(request: HttpRequest | Request, ability: Ability) -> None:
     """Raises: NotAllowed."""
     if may(request, ability):
         return
-    if isinstance(getattr(request, "auth", None), ApiKey) and roles.allows(request.membership.role, ability):  # type: ignore[union-attr]
+    if key_of(request) and roles.allows(request.membership.role, ability):  # type: ignore[union-attr]
         raise NotAllowed(f"This API key may not {roles.WORDS[ability]}: it lacks the scope for it.")
     raise NotAllowed(f"Your role in this team does not let you {roles.WORDS[ability]}.")
 

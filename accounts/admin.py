@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from accounts import services
 from accounts.models import Activity, ApiKey, Invitation, Membership, Team, User
+from accounts.queries import uses_of
 from tenkaigen.admin import LookAdmin, OneByOneAdmin, link_to, link_to_list
 
 
@@ -104,12 +105,16 @@ class ApiKeyAdmin(OneByOneAdmin):
     search_fields = ("name", "prefix", "team__name", "user__email")
     search_ids = ("id", "team_id")
     ordering = ("-created_at",)
-    fields = (*list_display, "monthly_cap_centi")
+    fields = (*list_display, "monthly_cap_centi", "spent_this_month_centi")
     actions = ("revoke",)
 
     @admin.display(description="team", ordering="team__name")
     def team_link(self, key: ApiKey) -> str:
         return link_to(key.team)
+
+    @admin.display
+    def spent_this_month_centi(self, key: ApiKey) -> int:
+        return uses_of([key])[key.pk].spent_centi
 
     @admin.action(description="Revoke the selected keys", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:

@@ -1,8 +1,10 @@
 """What is read about accounts."""
 
-from datetime import timedelta
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from hmac import compare_digest
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
@@ -11,6 +13,8 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Invitation, Membership, Team, User
 from accounts.services import grace_begin, hash_secret
+from accounts.signals import key_spending_asked
+from tenkaigen.months import month_of
 
 LAST_USED_EVERY = timedelta(minutes=1)
 
@@ -63,6 +67,26 @@ def _working_invitations() -> QuerySet[Invitation]:
 
 def keys_of(team: Team) -> QuerySet[ApiKey]:
     return ApiKey.objects.filter(team=team, revoked_at=None).select_related("user").order_by("-created_at")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """What a key has spent in a calendar month (UTC), in hundredths of a credit, what is set aside included."""
+
+    spent_centi: int
+    cap_centi: int | None
+    resets_at: datetime
+
+
+def uses_of(keys: Collection[ApiKey]) -> dict[UUID, KeyUse]:
+    """By the ids of keys, what they have spent in this month. Accounts know of no jobs: whoever does is asked."""
+    since, until = month_of(timezone.now())
+    spent: dict[UUID, int] = {}
+    if keys:
+        ids = [key.pk for key in keys]
+        for _, answer in key_spending_asked.send(sender=ApiKey, keys=ids, since=since, until=until):
+            spent.update(cast("dict[UUID, int]", answer))
+    return {key.pk: KeyUse(spent.get(key.pk, 0), key.monthly_cap_centi, until) for key in keys}
 
 
 def find_key(text: str) -> tuple[ApiKey, Membership] | None:

@@ -8,6 +8,8 @@ from django.dispatch import Signal
 team_created = Signal()  # team, user: its owner, is_first: the one that everybody starts with
 team_closed = Signal()  # team: deleted softly, nobody acts for it any more
 team_reopened = Signal()  # team: the deletion was taken back
+# Asked, not told: keys (their ids), since, until. Who knows answers {id of a key: hundredths of a credit}.
+key_spending_asked = Signal()
 member_left = Signal()  # team, user: left or was removed
 person_confirmed = Signal()  # user, team: their first. Once per person, and never again for an address seen before
 

@@ -9,6 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts import queries as accounts
+from accounts.access import key_of
 from accounts.models import ApiKey
 from accounts.roles import Ability
 from credits import passes, queries
@@ -16,6 +18,7 @@ from credits.models import Pass
 from credits.serializers import (
     HistoryRequestSerializer,
     HistorySerializer,
+    KeySerializer,
     PassListRequestSerializer,
     PassPageSerializer,
     PassSerializer,
@@ -33,6 +36,19 @@ class BalanceView(APIView):
     @extend_schema(operation_id="credits_balance", responses={200: SummarySerializer, **refusals()})
     def get(self, request: Request) -> Response:
         return Response(SummarySerializer(queries.summary_of(request.team)).data)
+
+
+class KeyView(APIView):
+    """The key of this very request: what it may do, and what it may still spend."""
+
+    abilities = {"GET": Ability.READ}
+
+    @extend_schema(operation_id="key", responses={200: KeySerializer, **refusals(404)})
+    def get(self, request: Request) -> Response:
+        key = key_of(request)
+        if key is None:
+            raise NotFound("A browser's session has no key.")
+        return Response(KeySerializer(key, context={"use": accounts.uses_of([key])[key.pk]}).data)
 
 
 class HistoryView(APIView):

@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.models import ApiKey
 from credits.amounts import parse, plain
 from credits.models import Entry, Pass
 from credits.queries import State
@@ -46,6 +47,29 @@ class PassListRequestSerializer(StrictSerializer):
 
 
 # --- Answers --------------------------------------------------------------------------------------------------------
+class KeySerializer(serializers.Serializer):
+    """An API key, as the program that holds it may see it."""
+
+    name = serializers.CharField()
+    scopes = serializers.ListField(child=serializers.CharField())
+    expires_at = serializers.DateTimeField(allow_null=True)
+    spent_credits = serializers.SerializerMethodField(help_text="In this calendar month (UTC), set aside included.")
+    cap_credits = serializers.SerializerMethodField(help_text="What it may spend in a month; null: no cap of its own.")
+    resets_at = serializers.SerializerMethodField(help_text="When the next month begins.")
+
+    @extend_schema_field(AmountField)
+    def get_spent_credits(self, key: ApiKey) -> str:
+        return plain(self.context["use"].spent_centi)
+
+    @extend_schema_field(AmountField(allow_null=True))
+    def get_cap_credits(self, key: ApiKey) -> str | None:
+        return None if key.monthly_cap_centi is None else plain(key.monthly_cap_centi)
+
+    @extend_schema_field(serializers.DateTimeField)
+    def get_resets_at(self, key: ApiKey) -> str:
+        return str(self.context["use"].resets_at.isoformat().replace("+00:00", "Z"))
+
+
 class SummarySerializer(serializers.Serializer):
     """The five figures about a team's credits."""
 

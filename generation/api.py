@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
+from accounts.access import key_of
 from accounts.roles import Ability
 from credits import queries as credits
 from credits.serializers import QuoteSerializer
@@ -70,6 +71,7 @@ class GenerateView(APIView):
             "params": serializer.to_params(),
             "request_key": _request_key(request),
             "at_most_centi": serializer.validated_data.get("max_credits"),
+            "api_key": key_of(request),
         }
         mode = DryRunSerializer(data=request.query_params.dict())
         mode.is_valid(raise_exception=True)

@@ -1,5 +1,7 @@
 """What a person can be told no for about pictures."""
 
+from collections.abc import Mapping
+
 from tenkaigen.errors import DomainError
 
 
@@ -88,6 +90,18 @@ class TooFast(DomainError):
     def __init__(self, message: str, seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = seconds
+
+
+class KeyCapReached(DomainError):
+    """The key's own cap a month does not cover it. `details` says the cap, what is spent, and when the month ends."""
+
+    code = "key_cap_reached"
+    http_status = 402
+
+    def __init__(self, message: str, *, seconds: int, details: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = seconds
+        self.details = details
 
 
 class QueueFull(DomainError):

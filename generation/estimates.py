@@ -1,11 +1,12 @@
 """What something would cost and whether it would be accepted, without doing it."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from django.db import transaction
 
-from accounts.models import Team, User
+from accounts.models import Team
 from credits import prices, pricing
 from credits import queries as credits
 from credits.pricing import Ask, Quote
@@ -46,18 +47,17 @@ def of_pictures(team: Team, params: Params) -> Estimate:
     return of(team, queries.quote(params, services.offered_model(params).complexity))
 
 
-def rehearse(*, team: Team, user: User, params: Params, request_key: str, at_most_centi: int | None = None) -> Estimate:
+def rehearse(*, team: Team, params: Params, request_key: str, **order: Any) -> Estimate:
     """Submit a request and undo it: every refusal is the real one, and nothing is kept, charged or rung.
 
-    The key stays free. One that stands for this very request already does not matter.
+    It takes what `services.submit_job` takes. The request key stays free. One that stands for this very request already
+    does not matter.
 
     Raises:
         Everything that `services.submit_job` raises.
     """
     services.first_job(team, request_key, params)
     with transaction.atomic():
-        job = services.submit_job(
-            team=team, user=user, params=params, request_key=f"rehearsal:{uuid4()}", at_most_centi=at_most_centi
-        )
+        job = services.submit_job(team=team, params=params, request_key=f"rehearsal:{uuid4()}", **order)
         transaction.set_rollback(True)
     return of(team, Quote.from_dict(job.quote))

@@ -10,7 +10,7 @@ from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
 from accounts import activity
-from accounts.models import Team, User
+from accounts.models import ApiKey, Team, User
 from credits import plans
 from generation import events, expansion, policy, queries, rates, storage, tasks, transitions
 from generation.errors import (
@@ -35,17 +35,27 @@ QUEUE_SLACK = 1000  # jobs: nearer than that to a full queue it is counted each 
 Row = TypeVar("Row", bound=CatalogueRow)
 
 
-def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_most_centi: int | None = None) -> Job:
+def submit_job(
+    *,
+    team: Team,
+    user: User,
+    params: Params,
+    request_key: str,
+    at_most_centi: int | None = None,
+    api_key: ApiKey | None = None,
+) -> Job:
     """Set the credits aside, create the job and wake a GPU worker once all of it is committed.
 
     A repeated `request_key` with the same request returns the first job and charges nothing. `at_most_centi` is the
-    price in credits that the person was shown; they are never charged more.
+    price in credits that the person was shown; they are never charged more. `api_key` is the key that a program submits
+    with: it spends within its own cap.
 
     Raises:
         InvalidParams: a style, product or model that is not offered.
         PromptRefused: the policy forbids a prompt.
         RequestKeyReused: the key was used for another request.
         InsufficientCredits, PriceChanged, WalletFrozen, Busy: as `ledger.reserve`.
+        KeyCapReached: the key has spent what it may in this calendar month.
         TooFast: the plan allows fewer requests an hour, or asks for a pause between two.
         TooManyJobs: the team has as many unfinished jobs as its plan allows.
         QueueFull: everybody together has `QUEUE_LENGTH_MAX` queued jobs.
@@ -56,18 +66,13 @@ def submit_job(*, team: Team, user: User, params: Params, request_key: str, at_m
     words, may_improve = _words_for_now(params)
     quote = queries.quote(params, model.complexity)
     job = _new_job(team, user, params, words)
-    job.request_key, job.quote = request_key, quote.as_dict()
+    job.request_key, job.quote, job.api_key = request_key, quote.as_dict(), api_key
     try:
         with transaction.atomic():
             limits = plans.limits_of(team.pk)
             job.plan = limits.plan
-            transitions.submit(
-                job,
-                quote,
-                limits,
-                wait_seconds=settings.EXPANSION_WAIT_SECONDS if may_improve else 0,
-                at_most_centi=at_most_centi,
-            )
+            wait = settings.EXPANSION_WAIT_SECONDS if may_improve else 0
+            transitions.submit(job, quote, limits, wait_seconds=wait, at_most_centi=at_most_centi)
             # Reserving locked the wallet, so no other submit of this team is counting right now.
             refuse_crowds(team, limits)
             rates.refuse_haste(team, limits)

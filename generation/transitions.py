@@ -24,7 +24,7 @@ from django.dispatch import Signal
 from credits import ledger
 from credits.plans import Limits
 from credits.pricing import Quote
-from generation import slots
+from generation import key_caps, slots
 from generation.models import Image, Job
 from generation.prompts import Expansion
 from tenkaigen.failpoints import failpoint
@@ -81,6 +81,7 @@ def submit(
 
     Raises:
         InsufficientCredits, PriceChanged, WalletFrozen, Busy: as `ledger.reserve`.
+        KeyCapReached: it was submitted with an API key (`job.api_key`) that may not spend so much this month.
         IntegrityError: the team has used this request key.
     """
     if wait_seconds:
@@ -89,7 +90,8 @@ def submit(
     job.save(force_insert=True)
     if wait_seconds:
         job.refresh_from_db(fields=["run_after"])
-    ledger.reserve(team_id=job.team_id, quote=quote, reference=str(job.id), at_most_centi=at_most_centi)
+    hold = ledger.reserve(team_id=job.team_id, quote=quote, reference=str(job.id), at_most_centi=at_most_centi)
+    key_caps.refuse_overspending(job, hold.amount_centi)
     slots.join(job.team_id, job.kind, limits)
 
 

@@ -11,6 +11,9 @@ class RefusalSerializer(serializers.Serializer):
     message = serializers.CharField(help_text="For people.")
     fields_ = serializers.DictField(child=serializers.CharField(), required=False)
     price = serializers.CharField(required=False, help_text="With `price_changed`: what it costs now, in credits.")
+    cap = serializers.CharField(required=False, help_text="With `key_cap_reached`: what the key may spend in a month.")
+    spent = serializers.CharField(required=False, help_text="With `key_cap_reached`: what it has spent.")
+    resets_at = serializers.CharField(required=False, help_text="With `key_cap_reached`: when the next month begins.")
 
     def get_fields(self) -> dict[str, serializers.Field]:
         fields = super().get_fields()

@@ -78,6 +78,7 @@ ROUTES: dict[str, Row] = {
     "credits:statement_more": page(get="read"),
     "credits:statement_csv": page(get="read"),
     "credits_api:balance": api(get="read"),
+    "credits_api:key": api(get="read"),
     "credits_api:history": api(get="read"),
     "credits_api:passes": api(get="read"),
     "credits_api:activate_pass": api(post="generate"),

@@ -29,7 +29,7 @@ def create_api_key(
 ) -> tuple[ApiKey, str]:
     """Make a key and return it with its only readable copy. Without `scopes` it reads and generates.
 
-    `monthly_cap_centi` is what its jobs may cost in a calendar month; who charges them asks `request.auth` for it.
+    `monthly_cap_centi` is what its jobs may cost in a calendar month (UTC); a job knows the key it came with.
 
     Raises:
         TooManyKeys: the team has `KEYS_PER_TEAM_MAX` keys in use.

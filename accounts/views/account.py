@@ -50,7 +50,9 @@ def revoke_key(request: HtmxRequest, key_id: UUID) -> HttpResponse:
 
 
 def _page(request: HtmxRequest, form: ApiKeyForm, status: int = 200, secret: str = "") -> HttpResponse:
-    context = {"form": form, "keys": list(queries.keys_of(request.team)), "secret": secret}
+    keys = list(queries.keys_of(request.team))
+    uses = queries.uses_of(keys)
+    context = {"form": form, "keys": [(key, uses[key.pk]) for key in keys], "secret": secret}
     return render(request, "accounts/account.html", context, status=status)
 
 

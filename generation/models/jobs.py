@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from accounts.models import Team, User
+from accounts.models import ApiKey, Team, User
 from generation.params import COUNT_MAX
 
 
@@ -28,6 +28,15 @@ class Job(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     team = models.ForeignKey(Team, models.PROTECT, related_name="jobs")
     user = models.ForeignKey(User, models.PROTECT, related_name="jobs")
+    api_key = models.ForeignKey(
+        ApiKey,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        db_index=False,
+        related_name="+",
+        help_text="The key it was submitted with; empty: by a person on a page.",
+    )
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.IMAGE)
     request_key = models.CharField(max_length=80)
     request_fingerprint = models.CharField(max_length=64)
@@ -130,6 +139,13 @@ class Job(models.Model):
                 fields=["model_version", "-created_at"],
                 condition=Q(model_version__isnull=False),
                 name="job_by_model_version",
+            ),
+            # What the jobs of a key cost in a month.
+            models.Index(
+                fields=["api_key", "created_at"],
+                include=["charged_centi"],
+                condition=Q(api_key__isnull=False),
+                name="job_by_key",
             ),
             models.Index(fields=["-finished_at"], condition=Q(is_quarantined=True), name="job_quarantine"),
             models.Index(

@@ -33,7 +33,7 @@ def test_the_page_makes_a_key_with_its_terms():
     assert (key.scopes, key.monthly_cap_centi, place.role) == (["read", "train"], 25_000, "owner")
     assert abs(key.expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
     page = client.get("/account/").content.decode()
-    assert secret not in page and "at most 250 credits a month" in page and user.email in page
+    assert secret not in page and "0 of at most 250 credits spent this month" in page and user.email in page
     assert Activity.objects.latest("created_at").details == {"prefix": key.prefix, "scopes": ["read", "train"]}
 
 
