@@ -158,7 +158,7 @@ def measure_hard_cases(report: figures.Report, teams: int) -> None:
 
 def measure_others(report: figures.Report, teams: int) -> None:
     """What else touches the line: its end for somebody new, a place that is counted, and a sweep's places."""
-    from generation import services, sweeper, waits
+    from generation import rates, sweeper, waits
     from generation.models import Job
     from tests.factories import allow, make_job, make_user
 
@@ -170,7 +170,7 @@ def measure_others(report: figures.Report, teams: int) -> None:
         "place of a job": figures.timed(lambda: waits.place_of(next(waiting))),
         "places told by a sweep": figures.timed(sweeper.tell_positions),
         "length of the queue, counted": figures.timed(lambda: Job.objects.filter(status="queued").count()),
-        "length of the queue, as submit asks": figures.timed(services._queue_length),
+        "length of the queue, as submit asks": figures.timed(rates.queue_length),
     }
     for name, values in figures.interleave(found, 10).items():
         report.show(name, [1000 * value for value in values], "ms")

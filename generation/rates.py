@@ -1,17 +1,22 @@
-"""How fast a team may ask: requests an hour and seconds between two, as its plan says."""
+"""How much a team may ask: unfinished jobs, requests an hour and seconds between two, as its plan says."""
 
 from datetime import timedelta
 from math import ceil
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db.models.functions import Now
 
 from accounts.models import Team
 from credits.plans import Limits
-from generation.errors import TooFast
+from generation.errors import QueueFull, TooFast, TooManyJobs
 from generation.models import Job
 
 HOUR = timedelta(hours=1)
+OPEN = (Job.Status.QUEUED, Job.Status.PROCESSING)
+QUEUE_LENGTH_KEY = "queue-length"
+QUEUE_LENGTH_SECONDS = 5  # so old may the count be
+QUEUE_SLACK = 1000  # jobs: nearer than that to a full queue it is counted each time
 
 
 def refuse_haste(team: Team, limits: Limits) -> None:
@@ -35,6 +40,30 @@ def refuse_haste(team: Team, limits: Limits) -> None:
         wait = ceil((HOUR - (this - full[0])).total_seconds())
         allowed = f"{limits.requests_per_hour:,} requests an hour"
         raise TooFast(f"The {limits.name} plan allows {allowed}. Try again in {_words(wait)}.", wait)
+
+
+def refuse_crowds(team: Team, limits: Limits) -> None:
+    """Refuse the team's newest job when there are too many. Call it in the transaction that made the job, under the
+    wallet's lock: then no two jobs of a team are counted at once.
+
+    Raises:
+        TooManyJobs: the team has as many unfinished jobs as its plan allows.
+        QueueFull: everybody together has `QUEUE_LENGTH_MAX` queued jobs.
+    """
+    if Job.objects.filter(team=team, status__in=OPEN).count() > limits.queue_cap:
+        raise TooManyJobs(f"Your plan queues up to {limits.queue_cap} jobs. Wait for one of yours to finish.")
+    if queue_length() > settings.QUEUE_LENGTH_MAX:
+        raise QueueFull("The queue is full. Try again in a minute.")
+
+
+def queue_length() -> int:
+    """How many jobs wait, to within what a few seconds bring: counting a long queue takes longer than a submit may."""
+    known: int | None = cache.get(QUEUE_LENGTH_KEY)
+    if known is not None and known + QUEUE_SLACK < settings.QUEUE_LENGTH_MAX:
+        return known
+    length = Job.objects.filter(status=Job.Status.QUEUED).count()
+    cache.set(QUEUE_LENGTH_KEY, length, QUEUE_LENGTH_SECONDS)
+    return length
 
 
 def _words(seconds: int) -> str:

@@ -6,7 +6,6 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
 from accounts import activity
@@ -19,9 +18,7 @@ from generation.errors import (
     JobNotOver,
     NotAPicture,
     PromptRefused,
-    QueueFull,
     RequestKeyReused,
-    TooManyJobs,
 )
 from generation.models import CatalogueRow, Image, ImageModel, Job, Product, Style
 from generation.params import SEED_MAX, Params, make, size_name
@@ -29,9 +26,6 @@ from generation.prompts import Expansion, local
 from tenkaigen.failpoints import failpoint
 
 REQUEST_KEY_CHARS_MAX = 80
-QUEUE_LENGTH_KEY = "queue-length"
-QUEUE_LENGTH_SECONDS = 5  # so old may the count be
-QUEUE_SLACK = 1000  # jobs: nearer than that to a full queue it is counted each time
 Row = TypeVar("Row", bound=CatalogueRow)
 
 
@@ -74,7 +68,7 @@ def submit_job(
             wait = settings.EXPANSION_WAIT_SECONDS if may_improve else 0
             transitions.submit(job, quote, limits, wait_seconds=wait, at_most_centi=at_most_centi)
             # Reserving locked the wallet, so no other submit of this team is counting right now.
-            refuse_crowds(team, limits)
+            rates.refuse_crowds(team, limits)
             rates.refuse_haste(team, limits)
             activity.record(team=team, actor=user, verb="job.submitted", target=_what(job), job=str(job.id))
             if may_improve:
@@ -276,29 +270,6 @@ def _offered(rows: type[Row], field: str, slug: str) -> Row:
 def _refuse_forbidden(*texts: str) -> None:
     if rule := policy.refusal(*texts):
         raise PromptRefused(rule.reason)
-
-
-def refuse_crowds(team: Team, limits: plans.Limits) -> None:
-    """Refuse the team's newest job when there are too many. Call it in the transaction that made the job, under the
-    wallet's lock: then no two jobs of a team are counted at once.
-
-    Raises:
-        TooManyJobs, QueueFull: as `submit_job`.
-    """
-    if Job.objects.filter(team=team, status__in=transitions.OPEN).count() > limits.queue_cap:
-        raise TooManyJobs(f"Your plan queues up to {limits.queue_cap} jobs. Wait for one of yours to finish.")
-    if _queue_length() > settings.QUEUE_LENGTH_MAX:
-        raise QueueFull("The queue is full. Try again in a minute.")
-
-
-def _queue_length() -> int:
-    """How many jobs wait, to within what a few seconds bring: counting a long queue takes longer than a submit may."""
-    known: int | None = cache.get(QUEUE_LENGTH_KEY)
-    if known is not None and known + QUEUE_SLACK < settings.QUEUE_LENGTH_MAX:
-        return known
-    length = Job.objects.filter(status=Job.Status.QUEUED).count()
-    cache.set(QUEUE_LENGTH_KEY, length, QUEUE_LENGTH_SECONDS)
-    return length
 
 
 def _new_job(team: Team, user: User, params: Params, words: Expansion) -> Job:

@@ -110,7 +110,7 @@ def _submit(
             if was_draft:
                 rules.refuse_models(team, limits)
             rules.refuse_storage(team, limits)
-            services.refuse_crowds(team, limits)
+            rates.refuse_crowds(team, limits)
             rates.refuse_haste(team, limits)
             verb = "model.refined" if version.iteration else "model.trained"
             activity.record(
