@@ -1,15 +1,24 @@
 """What every test may ask for."""
 
+import os
 import time
 from collections.abc import Iterator
 
 import pytest
+from django.db import connection
 
 from generation import events, seed, tasks
 from generation.worker import Worker
+from tests import migrated
 from tests.billing import Shop, switch_on
 from tests.fake_engine import FakeEngine
 from tests.fake_stripe import FakeStripe, running
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """The test database is a copy of one that has been migrated already."""
+    connection.settings_dict["TEST"]["TEMPLATE"] = migrated.template(os.environ["DATABASE_URL"])
 
 
 @pytest.fixture(autouse=True)

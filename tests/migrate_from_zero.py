@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
-from psycopg import sql
+from tests import migrated
 
 COMMANDS = (
     "migrate --verbosity 0",
@@ -20,20 +18,20 @@ COMMANDS = (
 
 
 def main() -> int:
-    url = urlsplit(os.environ["DATABASE_URL"])
-    name = f"scratch_{os.getpid()}"
-    # Any database will do to create another; this one exists in every cluster.
-    with psycopg.connect(urlunsplit(url._replace(path="/postgres")), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    url, name = os.environ["DATABASE_URL"], f"scratch_{os.getpid()}"
+    with migrated.maintenance(url) as connection:
+        migrated.create(connection, name)
         try:
-            environment = os.environ | {"DATABASE_URL": urlunsplit(url._replace(path=f"/{name}"))}
+            environment = os.environ | {"DATABASE_URL": migrated.with_database(url, name)}
             for command in COMMANDS:
                 print(f"manage.py {command}", flush=True)
                 exit_code = subprocess.call([sys.executable, "manage.py", *command.split()], env=environment)
                 if exit_code != 0:
                     return exit_code
+                if command.startswith("migrate"):
+                    migrated.keep_copy(url, name)  # before anything is put into it
         finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            migrated.drop(connection, name)
     return 0
 
 

@@ -19,12 +19,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
-from psycopg import sql
-
-from tests import servers
+from tests import migrated, servers
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -43,15 +39,14 @@ def scratch() -> Iterator[Path]:
     os.environ.pop("PYTEST_XDIST_WORKER", None)  # a test started us: its folder is not ours
     servers.export_environment()
     folder = Path(os.environ["TENKAIGEN_TEST_DIR"])
-    url = urlsplit(os.environ["DATABASE_URL"])
-    name = f"bench_{os.getpid()}"
-    # Any database will do to create another; this one exists in every cluster.
-    with psycopg.connect(urlunsplit(url._replace(path="/postgres")), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    url, name = os.environ["DATABASE_URL"], f"bench_{os.getpid()}"
+    template = migrated.template(url)
+    with migrated.maintenance(url) as connection:
+        migrated.create(connection, name, template)
         try:
             os.environ |= {
                 "RATE_LIMITS": "0",  # a benchmark clicks faster than a plan lets people click
-                "DATABASE_URL": urlunsplit(url._replace(path=f"/{name}")),
+                "DATABASE_URL": migrated.with_database(url, name),
                 "DJANGO_SETTINGS_MODULE": "tenkaigen.settings",
                 "IMAGE_DIR": str(folder / "images"),
                 "HF_HUB_OFFLINE": "1",
@@ -59,7 +54,7 @@ def scratch() -> Iterator[Path]:
             _set_up(is_redis_ours)
             yield folder
         finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            migrated.drop(connection, name)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -69,7 +64,7 @@ def _set_up(is_redis_ours: bool) -> None:
 
     django.setup()
     logging.disable(logging.INFO)  # in this process; the product's own processes log as they do
-    call_command("migrate", interactive=False, verbosity=0)
+    call_command("migrate", interactive=False, verbosity=0)  # a copy has it all but the functions of today
     call_command("seed_catalogue", stdout=io.StringIO())
     if is_redis_ours:
         from generation import events
