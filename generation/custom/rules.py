@@ -108,9 +108,9 @@ def refuse_models(team: Team, limits: Limits) -> None:
         raise TooManyModels(f"The {limits.name} plan allows {allowed} of your own. Delete one, or change the plan.")
 
 
-def refuse_storage(team: Team, limits: Limits) -> None:
-    """Raises: TooManyModels, when the team's pictures and versions fill what its plan allows."""
-    if queries.storage_of(team) >= limits.model_storage_bytes:
+def refuse_storage(team: Team, limits: Limits, more_bytes: int = 1) -> None:
+    """Raises: TooManyModels, when so many more bytes do not fit into what the team's plan allows."""
+    if queries.storage_of(team) + more_bytes > limits.model_storage_bytes:
         allowed = f"{limits.model_storage_bytes / 10**9:,.4g} GB"
         raise TooManyModels(f"The {limits.name} plan keeps {allowed} of training pictures and versions. Delete some.")
 

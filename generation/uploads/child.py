@@ -4,6 +4,7 @@ Started by `decoding` with an empty environment. It knows no Django, no settings
 """
 
 import os
+from importlib import import_module
 
 from generation.uploads import cage, wire
 
@@ -17,8 +18,11 @@ def main() -> None:
     from generation.uploads import pixels
 
     Pillow.MAX_IMAGE_PIXELS = PIXELS_MAX
+    # A plugin, a codec: each is a file, and none can be opened later.
+    for plugin in ("Jpeg", "Mpo", "Png", "Tiff", "WebP"):
+        import_module(f"PIL.{plugin}ImagePlugin")
     for encoding in ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be"):
-        b"".decode(encoding)  # a codec is a file, and none can be opened later
+        b"".decode(encoding)
     with os.fdopen(0, "rb") as source, os.fdopen(1, "wb") as sink:
         sink.write(wire.HELLO_LOCKED if cage.lock() else wire.HELLO_OPEN)
         sink.flush()

@@ -74,7 +74,9 @@ class Decoder:
     def __enter__(self) -> "Decoder":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._end()
 
     def read(self, content: bytes) -> Pixels:

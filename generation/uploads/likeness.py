@@ -1,6 +1,7 @@
 """Which pictures look alike: 64 bits that stay nearly the same when a picture is scaled, packed or brightened. Pure."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from PIL import Image as Pillow
 
@@ -15,7 +16,7 @@ def of(picture: Pillow.Image) -> int:
     bits = 0
     for row in range(ROWS):
         line = grey[row * (COLUMNS + 1) : (row + 1) * (COLUMNS + 1)]
-        for left, right in zip(line, line[1:], strict=False):
+        for left, right in pairwise(line):
             bits = bits << 1 | (right > left)
     return bits - (1 << 64) if bits & SIGN else bits
 

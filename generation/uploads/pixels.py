@@ -7,9 +7,6 @@ from collections.abc import Callable
 from PIL import Image as Pillow
 from PIL import ImageCms, UnidentifiedImageError
 
-# Imported for what it does: a plugin that is loaded later would need files, which the child may not open any more.
-from PIL import JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
-
 from generation.training_limits import PIXELS_MAX, SIDE_PX_KEPT, SIDE_PX_MAX, SIDE_PX_MIN
 from generation.uploads.wire import Word
 
@@ -19,7 +16,7 @@ PROFILE_BYTES_MAX = 4_000_000
 STRIP_ROWS = 256
 ORIENTATION = 0x0112  # of EXIF
 T = Pillow.Transpose
-TURNS = {
+TURNS: dict[object, Pillow.Transpose] = {
     2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM, 5: T.TRANSPOSE, 6: T.ROTATE_270, 7: T.TRANSVERSE,
     8: T.ROTATE_90,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Files out of a stranger's zip, one at a time, counted while they are unpacked. Nothing is written, no name is used."""
+"""Files out of a stranger's zip, one at a time, counted while they are unpacked. No name of it is ever a path."""
 
 import stat
 import struct
