@@ -116,11 +116,11 @@ def _count_rows(cursor: Any) -> dict[str, int]:
 
 
 def _count_images() -> int:
-    return sum(1 for _ in storage.walk())
+    return sum(1 for _ in storage.walk_everything())
 
 
 def _add_images(tar: tarfile.TarFile) -> None:
-    for key in storage.walk():
+    for key, _ in storage.walk_everything():
         try:
             tar.add(default_storage.path(key), IMAGES + key, filter=_anonymous)
         except FileNotFoundError:  # deleted meanwhile, and so will its row be
@@ -188,10 +188,10 @@ def restore(path: Path, manifest: Manifest) -> None:
 
 def restore_images(path: Path) -> int:
     """Put the pictures of a backup into the store of the settings, whichever that is. How many."""
-    count = 0
+    count, ours = 0, tuple(f"{IMAGES}{folder}/" for folder in storage.folders())
     with tarfile.open(path, "r:") as tar:
         for member in tar:
-            if member.isfile() and member.name.startswith(f"{IMAGES}{settings.STORAGE_PREFIX}/"):
+            if member.isfile() and member.name.startswith(ours):
                 content = tar.extractfile(member)
                 assert content is not None
                 # The store refuses keys that lead out of it.

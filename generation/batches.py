@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import QuerySet
 
-from generation.engine import Batch, Engine, ImageRequest, LoadedModel, OutOfMemory, catalog
+from generation.engine import Batch, Engine, ImageRequest, LoadedModel, Lora, OutOfMemory, catalog
 from generation.engine.catalog import ModelSpec, Size
 from generation.models import BatchProfile, Job
 
@@ -37,7 +37,7 @@ class Member:
         return ImageRequest(self.job.expanded_prompt, self.job.negative_prompt, self.job.seed + self.place)
 
 
-def batch_of(members: Sequence[Member]) -> Batch:
+def batch_of(members: Sequence[Member], adapters: tuple[Lora, ...] = ()) -> Batch:
     """What the engine is asked for. The claim has seen to it that the jobs agree in everything but the requests."""
     first = members[0].job
     return Batch(
@@ -47,6 +47,7 @@ def batch_of(members: Sequence[Member]) -> Batch:
         num_inference_steps=first.num_inference_steps,
         guidance_scale=first.guidance_scale,
         requests=tuple(member.request for member in members),
+        adapters=adapters,
     )
 
 

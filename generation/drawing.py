@@ -14,14 +14,16 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
+from generation.adapters import AdapterBroken, AdapterGone, Adapters
 from generation.batches import Caps, Member, batch_of, halves, runs_of
-from generation.engine import BrokenPictures, Canceled, DeviceLost, Engine, ModelUnavailable, OutOfMemory, Step
+from generation.engine import BrokenPictures, Canceled, DeviceLost, Engine, Lora, ModelUnavailable, OutOfMemory, Step
+from generation.failures import Failure, FailureKind
 from generation.leases import Leases
 from generation.models import Job
 from generation.post import Drawn
 from generation.residency import Residency
+from generation.storage import StorageFailed
 from generation.telling import Teller
-from generation.transitions import Failure, FailureKind
 from generation.watchdog import Watchdog
 from tenkaigen.failpoints import failpoint
 
@@ -32,6 +34,11 @@ logger = structlog.get_logger(__name__)
 
 OUT_OF_MEMORY = Failure("out_of_memory", "The picture does not fit on this device.", FailureKind.OUT_OF_MEMORY)
 CRASHED = Failure("engine", "The picture could not be made.", FailureKind.RETRYABLE)
+VERSION_GONE = Failure("version_gone", "The version of your model that this was ordered with is not there any more.")
+VERSION_BROKEN = Failure(
+    "version_broken", "The file of your model is damaged, so nothing can be drawn with it.", FailureKind.POISON
+)
+NOT_FETCHED = Failure("storage", "Your model could not be fetched.", FailureKind.RETRYABLE)
 NO_PICTURE = Failure("no_picture", "The model made no picture this time.", FailureKind.RETRYABLE)
 
 
@@ -40,6 +47,7 @@ class Device:
     """What drawing needs of the worker it belongs to."""
 
     engine: Engine
+    adapters: Adapters
     caps: Caps
     residency: Residency
     leases: Leases
@@ -66,6 +74,7 @@ class Drawing:
         self._teller = Teller(jobs, device.leases)
         self._steps_total = self._steps_before = 0
         self._began = 0.0
+        self._adapters: tuple[Lora, ...] = ()
 
     def run(self) -> None:
         """Draw every picture that is still wanted.
@@ -79,6 +88,11 @@ class Drawing:
 
     def _run(self) -> None:
         first = self._jobs[0]
+        if failure := self._fetch_adapters(first):
+            for job in self._jobs:
+                self._close(job)
+                self._fail(job, failure)
+            return
         self._make_resident(first.model)
         runs = runs_of(self._device.engine, self._jobs, self._device.caps.of(first))
         self._steps_total = first.num_inference_steps * len(runs)
@@ -92,9 +106,22 @@ class Drawing:
                     self._note(member.job, outcome, seconds)
             self._steps_before += first.num_inference_steps
 
+    def _fetch_adapters(self, first: Job) -> Failure | None:
+        """What all jobs of the batch are drawn with. Why that cannot be had, or nothing."""
+        try:
+            self._adapters = self._device.adapters.of(first)
+        except AdapterGone:
+            return VERSION_GONE
+        except AdapterBroken:
+            return VERSION_BROKEN
+        except StorageFailed:
+            return NOT_FETCHED
+        return None
+
     def _make_resident(self, model: str) -> None:
         if not self._device.engine.is_loaded(model):
             self._teller.tell("loading", 0, 0)
+            self._device.leases.allow(self._jobs, settings.LOAD_SECONDS_MAX)
         with self._device.watchdog.watching(f"loading {model}", settings.LOAD_SECONDS_MAX):
             self._device.residency.use(model)
 
@@ -137,7 +164,7 @@ class Drawing:
     def _once(self, run: Sequence[Member]) -> "list[np.ndarray | Failure | None]":
         with self._device.watchdog.watching("drawing", settings.HANG_SECONDS):
             try:
-                return [*self._device.engine.generate(batch_of(run), partial(self._on_step, run))]
+                return [*self._device.engine.generate(batch_of(run, self._adapters), partial(self._on_step, run))]
             except BrokenPictures as error:
                 return [*error.pictures]
             except Canceled:

@@ -37,7 +37,7 @@ class Progress:
     """Where a job is, as its card shows it."""
 
     status: str
-    phase: str = ""  # while processing: "next", "loading", "drawing", "storing"
+    phase: str = ""  # while processing: "next", "loading", "drawing", "storing"; "fetching" and "training"
     steps_done: int = 0
     steps_total: int = 0
     has_preview: bool = False
@@ -45,6 +45,7 @@ class Progress:
     seconds_left: int | None = None
     reason: str = ""  # while queued: why it waits, in words
     fence: int = 0
+    loss: float | None = None  # while training
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def client() -> redis.Redis:
 def publish(job_ids: Iterable[UUID], progress: Progress, previews: Sequence[bytes] = ()) -> None:
     """Tell the watchers of some jobs the same progress, with a rough picture each where there is one."""
     ids = [str(job_id) for job_id in job_ids]
-    state = json.dumps(asdict(progress))
+    state = _text_of(progress)
 
     def send() -> None:
         with client().pipeline(transaction=False) as pipe:
@@ -90,11 +91,16 @@ def publish_waits(progresses: dict[UUID, Progress]) -> None:
     def send() -> None:
         with client().pipeline(transaction=False) as pipe:
             for job_id, progress in progresses.items():
-                pipe.set(f"wait:{job_id}", json.dumps(asdict(progress)), ex=WAIT_SECONDS)
+                pipe.set(f"wait:{job_id}", _text_of(progress), ex=WAIT_SECONDS)
             pipe.execute()
 
     if progresses:
         _try(send, None)
+
+
+def _text_of(progress: Progress) -> str:
+    # What is None is left out: a web process of the version before may not know the field.
+    return json.dumps({name: value for name, value in asdict(progress).items() if value is not None})
 
 
 def forget(job_ids: Iterable[UUID]) -> None:
@@ -133,9 +139,9 @@ def canceled_among(job_ids: Iterable[UUID]) -> set[UUID]:
 
 
 # --- Workers --------------------------------------------------------------------------------------------------------
-def worker_is_here(worker: str, *, state: str, models: Iterable[str]) -> None:
+def worker_is_here(worker: str, *, state: str, models: Iterable[str], kinds: Iterable[str] = ("image",)) -> None:
     """A worker says that it lives, what it does ("loading", "idle", "busy") and what it serves."""
-    text = json.dumps({"state": state, "models": sorted(models)})
+    text = json.dumps({"state": state, "models": sorted(models), "kinds": sorted(kinds)})
     _try(lambda: client().set(f"worker:{worker}", text, ex=WORKER_SECONDS), None)
 
 
@@ -154,7 +160,10 @@ def workers() -> list[dict[str, Any]] | None:
 
 
 def note_speed(model: str, seconds_per_image: float) -> None:
-    """Keep a running mean of what one image takes, for the estimates of those who wait."""
+    """Keep a running mean of what one image takes, for the estimates of those who wait.
+
+    Of a training it is one step, and the name is `training_of(model)`.
+    """
 
     def send() -> None:
         before = client().get(f"speed:{model}")
@@ -162,6 +171,11 @@ def note_speed(model: str, seconds_per_image: float) -> None:
         client().set(f"speed:{model}", mean, ex=7 * 24 * STATE_SECONDS)
 
     _try(send, None)
+
+
+def training_of(model: str) -> str:
+    """The name under which the speed of a model's training steps is kept."""
+    return f"train:{model}"
 
 
 def speed_of(model: str) -> float | None:

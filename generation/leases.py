@@ -54,6 +54,14 @@ class Leases:
                 if job.id in self._progress_at:
                     self._progress_at[job.id] = now
 
+    def allow(self, jobs: list[Job], seconds: float) -> None:
+        """Expect no progress for so long: a watchdog looks after what takes longer than a step."""
+        with self._lock:
+            until = time.monotonic() + max(0.0, seconds - settings.STALL_SECONDS)
+            for job in jobs:
+                if job.id in self._progress_at:
+                    self._progress_at[job.id] = until
+
     def note_lost(self, job_ids: set[UUID]) -> None:
         with self._lock:
             self._lost |= job_ids & self._fences.keys()

@@ -7,7 +7,7 @@ import hashlib
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ from django.db import DatabaseError, close_old_connections, connection
 from generation import events, storage, transitions
 from generation.encode import encode_original, encode_preview, encode_thumbnail
 from generation.engine import safety
+from generation.failures import Failure, FailureKind
 from generation.leases import Leases
 from generation.models import Image, Job
-from generation.transitions import Failure, FailureKind
 from tenkaigen import alarms
 from tenkaigen.errors import Busy
 from tenkaigen.failpoints import failpoint
@@ -36,6 +36,7 @@ ALL_BLOCKED = Failure("blocked", "The picture did not pass our image check, so i
 NOT_STORED = Failure("storage", "The picture was made but could not be stored.", FailureKind.RETRYABLE)
 NOT_FINISHED = Failure("post", "The picture was made but could not be delivered.", FailureKind.RETRYABLE)
 FINISH_TRIES_MAX = 5
+NOBODYS_FAULT = {ALL_BLOCKED.code, "too_few_pictures", "loss_diverged"}  # no reason to wake anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def deliver(delivery: Delivery, leases: Leases, uploads: ThreadPoolExecutor) -> 
         leases.note_progress([job])
         if not images:
             _give_up(delivery, ALL_BLOCKED)
-        elif not _finish(delivery, images):
+        elif not surely(job, lambda: transitions.finish(job, images, blocked=delivery.blocked)):
             logger.warning("late_delivery_dropped")
             storage.delete(delivery.keys_written)
             events.forget([job.id])  # what we said of it is not so any more
@@ -227,10 +228,11 @@ def _note_device_done(delivery: Delivery) -> None:
     )
 
 
-def _finish(delivery: Delivery, images: list[Image]) -> bool:
+def surely(job: Job, finish: Callable[[], bool]) -> bool:
+    """Finish a job although the database hiccups. Whether this worker still held it."""
     for attempt in range(1, FINISH_TRIES_MAX + 1):
         try:
-            return transitions.finish(delivery.job, images, blocked=delivery.blocked)
+            return finish()
         except (Busy, DatabaseError) as error:
             # After a lost connection nobody knows whether the commit went through: the fence answers, next time.
             if attempt == FINISH_TRIES_MAX:
@@ -238,7 +240,7 @@ def _finish(delivery: Delivery, images: list[Image]) -> bool:
             logger.warning("finish_again", attempt=attempt, error=type(error).__name__)
             time.sleep(0.5 * attempt)
             close_old_connections()
-            if _was_finished(delivery.job):
+            if _was_finished(job):
                 return True
     raise AssertionError("the loop returns or raises")
 
@@ -263,7 +265,7 @@ def report_failure(job: Job, failure: Failure) -> None:
     if won:
         job.refresh_from_db(fields=["status"])
         logger.warning("job_failed", code=failure.code, status=job.status, attempt=job.attempts)
-        if job.status == Job.Status.FAILED and failure.code not in {ALL_BLOCKED.code}:
+        if job.status == Job.Status.FAILED and failure.code not in NOBODYS_FAULT:
             alarms.ring("job_failed_for_good", job_id=str(job.id), code=failure.code)
         if job.is_over:
             events.publish([job.id], events.Progress(status=job.status))

@@ -31,7 +31,6 @@ class Residency:
     ) -> None:
         self._engine, self._models = engine, list(models)
         self._on_loading, self._on_load = on_loading, on_load
-        self._budget = settings.DEVICE_MEMORY_BYTES or int(engine.memory_bytes * MEMORY_SHARE)
         self._used_at: dict[str, float] = {}
         self._lock = threading.Lock()
         self._drained = 0
@@ -99,6 +98,10 @@ class Residency:
 
     def _fits(self, model: str) -> bool:
         return self._held_bytes() + catalog.get(model).memory_bytes <= self._budget
+
+    @property
+    def _budget(self) -> int:
+        return settings.DEVICE_MEMORY_BYTES or int(self._engine.memory_bytes * MEMORY_SHARE)
 
     def _held_bytes(self) -> int:
         # A model at work needs more than its weights; the catalogue knows how much, and the larger of both counts.

@@ -64,7 +64,7 @@ WHERE s.due_at IS NOT NULL AND s.kind = ANY(%(kinds)s) AND s.id <> ALL(%(tried)s
         CROSS JOIN LATERAL (
             SELECT j.id FROM generation_job j
             WHERE j.status = 'queued' AND j.team_id = s.team_id AND j.kind = s.kind AND j.model = wanted.model
-                AND j.run_after <= statement_timestamp()
+                AND j.run_after <= statement_timestamp() AND (%(adapters)s OR j.model_version_id IS NULL)
             ORDER BY j.run_after LIMIT 1
         ) first
         LIMIT 1
@@ -81,7 +81,7 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT j.id, j.run_after FROM generation_job j
         WHERE j.status = 'queued' AND j.team_id = s.team_id AND j.kind = s.kind AND j.model = wanted.model
-            AND j.run_after <= statement_timestamp()
+            AND j.run_after <= statement_timestamp() AND (%(adapters)s OR j.model_version_id IS NULL)
         ORDER BY j.run_after LIMIT 1
         FOR NO KEY UPDATE SKIP LOCKED
     ) first
@@ -186,13 +186,15 @@ def refresh(team_id: UUID) -> None:
         )  # fmt: skip
 
 
-def lock_next(kinds: Collection[str], models: Collection[str], *, tried: Collection[int], waits: bool) -> int | None:
+def lock_next(
+    kinds: Collection[str], models: Collection[str], *, tried: Collection[int], waits: bool, has_adapters: bool = True
+) -> int | None:
     """Lock the next team in line that has a free slot and a job for these models; None when there is none.
 
     Without `waits` teams that somebody else has locked are passed over. With it this waits for one team only, which the
     caller must do without a lock on another.
     """
-    who = {"kinds": list(kinds), "models": list(models), "tried": list(tried)}
+    who = {"kinds": list(kinds), "models": list(models), "tried": list(tried), "adapters": has_adapters}
     if not waits:
         rows = _ask(NEXT + lock_clause(), **who)
     elif rows := _ask(NEXT, **who):
@@ -205,12 +207,13 @@ def lock_clause() -> str:
     return "FOR NO KEY UPDATE OF s SKIP LOCKED"
 
 
-def take_head(slot: int, models: Collection[str]) -> Job | None:
+def take_head(slot: int, models: Collection[str], *, has_adapters: bool = True) -> Job | None:
     """Lock the first job of a team whose slot is locked. None: all its slots are taken, or the job just went.
 
     It carries what decides about its batch; the rest is read when somebody asks.
     """
-    return next(iter(Job.objects.raw(HEAD, {"slot": slot, "models": list(models)})), None)
+    facts = {"slot": slot, "models": list(models), "adapters": has_adapters}
+    return next(iter(Job.objects.raw(HEAD, facts)), None)
 
 
 def take_mates(slot: int, first: Job, images_max: int) -> Batch:

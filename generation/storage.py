@@ -16,7 +16,7 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.urls import reverse
 
-from generation.models import Image, Job
+from generation.models import Image, Job, ModelVersion
 
 logger = structlog.get_logger(__name__)
 URL_SALT = "generation.file"
@@ -60,6 +60,12 @@ def keys_of(job: Job, index: int) -> Keys:
     further = f"-{index}" if index else ""
     base = f"{settings.STORAGE_PREFIX}/{job.user_id}/{job.id}{fence}{further}"
     return Keys(f"{base}.png", f"{base}.preview.webp", f"{base}.thumbnail.webp")
+
+
+def version_key(version: ModelVersion, fence: int, name: str) -> str:
+    """Where a training keeps a file: under the number of its claim, as `keys_of`. `version.model` is read."""
+    model = version.model
+    return f"{settings.MODELS_PREFIX}/{model.team_id}/{model.pk}/{version.pk}.{fence}/{name}"
 
 
 def put(key: str, content: bytes) -> None:
@@ -113,6 +119,26 @@ def read(key: str) -> bytes:
         return bytes(file.read())
 
 
+def fetch(key: str) -> bytes:
+    """A file, trying again with a back-off.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StorageFailed: after `STORE_TRIES_MAX` tries.
+    """
+    for attempt in range(1, settings.STORE_TRIES_MAX + 1):
+        try:
+            return read(key)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # as in `put`
+            logger.warning("fetch_failed", key=key, attempt=attempt, error=type(error).__name__)
+            if attempt == settings.STORE_TRIES_MAX:
+                raise StorageFailed(type(error).__name__) from error
+            time.sleep(settings.STORE_RETRY_SECONDS * 2 ** (attempt - 1))
+    raise AssertionError("the loop returns or raises")
+
+
 def listing(folder: str | None = None) -> Iterator[Stored]:
     """Every file under the prefix that pictures are kept under, or in a folder of it, with its time."""
     found: Iterator[Stored] = default_storage.listing(folder or settings.STORAGE_PREFIX)  # type: ignore[attr-defined]
@@ -120,8 +146,13 @@ def listing(folder: str | None = None) -> Iterator[Stored]:
 
 
 def unfinished_uploads() -> Iterator[Upload]:
-    found: Iterator[Upload] = default_storage.unfinished_uploads(settings.STORAGE_PREFIX)  # type: ignore[attr-defined]
-    return found
+    for folder in folders():
+        yield from default_storage.unfinished_uploads(folder)  # type: ignore[attr-defined]
+
+
+def folders() -> tuple[str, str]:
+    """The prefixes that everything of ours is under: pictures, which expire, and models, which do not."""
+    return settings.STORAGE_PREFIX, settings.MODELS_PREFIX
 
 
 def abort(upload: Upload) -> None:
@@ -131,6 +162,11 @@ def abort(upload: Upload) -> None:
 def walk(folder: str | None = None) -> Iterator[str]:
     """The keys of `listing`."""
     return (stored.key for stored in listing(folder))
+
+
+def walk_everything() -> Iterator[Stored]:
+    """Every file of ours, with its time."""
+    return (stored for folder in folders() for stored in listing(folder))
 
 
 class SignedFileSystemStorage(FileSystemStorage):

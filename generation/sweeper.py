@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from credits import holds
 from generation import events, queries, slots, transitions, waits
+from generation.failures import LOST_TOO_OFTEN
 from generation.models import Job, TeamSlot
 from tenkaigen import alarms
 from tenkaigen.errors import Busy
@@ -49,7 +50,7 @@ def recover_lost_jobs() -> int:
     for job in recovered:
         logger.warning("lease_lost", job_id=str(job.id), worker=job.worker, attempt=job.attempts)
         if job.attempts >= settings.JOB_ATTEMPTS_MAX:
-            alarms.ring("job_failed_for_good", job_id=str(job.id), code=transitions.LOST_TOO_OFTEN.code)
+            alarms.ring("job_failed_for_good", job_id=str(job.id), code=LOST_TOO_OFTEN.code)
     return len(recovered)
 
 
@@ -72,21 +73,22 @@ def tell_positions() -> None:
     if events.workers() is None:
         return
     line = waits.line(POSITIONS_MAX)
-    service = waits.service_of({job.model for job, _ in line})
+    service = waits.service_of([job for job, _ in line])
     events.publish_waits(
         {job.id: queries.progress_of_wait(job, waits.explain(job, place, service)) for job, place in line}
     )
-    for model, waited in _unserved([job for job, _ in line], service).items():
-        if cache.add(f"no-worker:{model}", True, settings.NO_WORKER_ALARM_SECONDS):
-            alarms.ring("no_worker_for_model", model=model, waited_seconds=round(waited.total_seconds()))
+    for (queue, model), waited in _unserved([job for job, _ in line], service).items():
+        if cache.add(f"no-worker:{queue}:{model}", True, settings.NO_WORKER_ALARM_SECONDS):
+            alarms.ring("no_worker_for_model", model=model, queue=queue, waited_seconds=round(waited.total_seconds()))
 
 
-def _unserved(jobs: list[Job], service: waits.Service) -> dict[str, timedelta]:
-    """The models that no living worker serves, and how long a job has waited for each: not those of a short restart."""
-    now, waited = timezone.now(), dict[str, timedelta]()
+def _unserved(jobs: list[Job], service: waits.Service) -> dict[tuple[str, str], timedelta]:
+    """The (queue, model) pairs that no living worker serves, and how long a job has waited: not those of a restart."""
+    now, waited = timezone.now(), dict[tuple[str, str], timedelta]()
     for job in jobs:
-        if service.serving(job.model) == [] and now - job.created_at > timedelta(seconds=settings.NO_WORKER_SECONDS):
-            waited[job.model] = max(now - job.created_at, waited.get(job.model, timedelta()))
+        what = settings.JOB_QUEUES[job.kind], job.model
+        if service.serving(job) == [] and now - job.created_at > timedelta(seconds=settings.NO_WORKER_SECONDS):
+            waited[what] = max(now - job.created_at, waited.get(what, timedelta()))
     return waited
 
 

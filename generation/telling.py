@@ -45,12 +45,18 @@ class Teller:
         """Remember the newest step. Costs the caller nothing."""
         self._latest = lambda: self._tell_step(step, run, done, total)
 
-    def tell(self, phase: str, done: int, total: int, roughs: dict[UUID, bytes] | None = None) -> None:
+    def note_training(self, done: int, total: int, loss: float | None) -> None:
+        """As `note_step`, of a training."""
+        self._latest = lambda: self.tell("training", done, total, loss=loss)
+
+    def tell(
+        self, phase: str, done: int, total: int, roughs: dict[UUID, bytes] | None = None, *, loss: float | None = None
+    ) -> None:
         """Tell the watchers of all open jobs, or of those that have a rough picture."""
         roughs = roughs or {}
         with self._lock:
             told = [job for job in self._jobs if self._is_open(job) and (job.id in roughs or not roughs)]
-            progress = events.Progress(Job.Status.PROCESSING, phase, done, total, has_preview=bool(roughs))
+            progress = events.Progress(Job.Status.PROCESSING, phase, done, total, has_preview=bool(roughs), loss=loss)
             events.publish([job.id for job in told], progress, [roughs[job.id] for job in told if job.id in roughs])
         # Given back or canceled while we spoke: then the database knows better.
         events.forget(job.id for job in told if self._leases.is_lost(job))

@@ -3,16 +3,13 @@ cancel. No other module makes one.
 
 Each is a conditional UPDATE that says whether it won. `fence` stands in the WHERE of everything a worker writes: it
 rises at every claim and every release, so a worker that lost its lease matches nothing. `attempts` only counts.
-The clock is the database's. Lock order: job, then inside the ledger wallet, hold, grants; the team's slot last. A
-claim locks slots first, and then only jobs that nobody else has locked.
+The clock is the database's. Lock order: job, of a training its model and version, then inside the ledger wallet, hold,
+grants; the team's slot last. A claim locks slots first, and then only jobs that nobody else has locked.
 """
 
-import hashlib
 import random
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from uuid import UUID
 
 from django.conf import settings
@@ -24,39 +21,20 @@ from django.dispatch import Signal
 from credits import ledger
 from credits.plans import Limits
 from credits.pricing import Quote
-from generation import key_caps, slots
+from generation import key_caps, slots, versions
+from generation.failures import LOST_TOO_OFTEN, TRAINING_LOST_TOO_OFTEN, Failure, FailureKind
+from generation.mates import batch_key
 from generation.models import Image, Job
 from generation.prompts import Expansion
+from generation.versions import Adapter
 from tenkaigen.failpoints import failpoint
 
 Status = Job.Status
 OPEN = (Status.QUEUED, Status.PROCESSING)
 FAILURE_CHARS_MAX = 300
-BATCH_KEY_CHARS_MAX = 200
 TEAMS_TRIED_MAX = 20  # in one claim
-RUN_OPTIONS = ("sampler", "adapters")  # of a job's metadata: what a whole run has in common
 # A job stopped running, or may run again at once: sent after the commit, with `team_id` and `kind`.
 moved_on = Signal()
-
-
-class FailureKind(StrEnum):
-    """What follows a failure. Every attempt was counted at its claim; `JOB_ATTEMPTS_MAX` bounds them."""
-
-    RETRYABLE = "retryable"  # again, after a back-off that grows
-    OUT_OF_MEMORY = "out_of_memory"  # once more, in a batch half as large
-    FINAL = "final"  # never again: the same would happen
-    POISON = "poison"  # never again, and staff look at it
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a job did not end well: a stable code for programs, a sentence for the person, and what follows."""
-
-    code: str
-    message: str
-    kind: FailureKind = FailureKind.FINAL
-    images: int = 0  # that shared the run, where it ran out of memory
-
 
 # The order of a team's jobs is `run_after`; a job that lost nothing but its worker is where it was.
 KEEPING_ITS_PLACE = {"run_after": F("created_at")}
@@ -67,9 +45,6 @@ UPDATE generation_job SET status = 'processing', attempts = attempts + 1, fence 
 WHERE id = ANY(%(jobs)s) AND status = 'queued'
 RETURNING *
 """
-LOST_TOO_OFTEN = Failure(
-    "worker_lost", "The picture could not be made: its worker stopped too often.", FailureKind.POISON
-)
 
 
 def submit(
@@ -123,20 +98,22 @@ def claim(
     models: Collection[str],
     images_max: Callable[[Job], int],
     kinds: Collection[str] = (Job.Kind.IMAGE,),
+    has_adapters: bool = True,
 ) -> list[Job]:
     """Take the next queued job this worker can serve, and those that may share its batch, under a lease.
 
     Next is who the line says (`slots`), within what its team's plan allows at a time. `images_max` says how many images
-    a batch of the first job's model and size may have; a first job larger than that is still taken, alone.
+    a batch of the first job's model and size may have; a first job larger than that is still taken, alone. Who has no
+    adapters gets no job that is drawn with a model of somebody's own.
     """
     for waits in (False, True):  # who finds only locked teams waits for one: an idle device must not overlook work
         tried: list[int] = []
         while len(tried) < TEAMS_TRIED_MAX:
             with transaction.atomic():  # one each: who waits for a slot must hold none
-                slot = slots.lock_next(kinds, models, tried=tried, waits=waits)
+                slot = slots.lock_next(kinds, models, tried=tried, waits=waits, has_adapters=has_adapters)
                 if slot is None:
                     break
-                if first := slots.take_head(slot, models):
+                if first := slots.take_head(slot, models, has_adapters=has_adapters):
                     return _start(slots.take_mates(slot, first, images_max(first)), worker)
             tried.append(slot)  # another claim filled it a moment ago
     return []
@@ -150,17 +127,6 @@ def _start(batch: slots.Batch, worker: str) -> list[Job]:
     slots.note_served(batch.slots)
     failpoint("claim.before_commit")
     return jobs
-
-
-def batch_key(job: Job) -> str:
-    """What must be equal for two jobs to share one run of the model. Empty: it shares with nobody."""
-    if job.kind != Job.Kind.IMAGE:
-        return ""
-    guidance = f"g{job.guidance_scale:g}" if job.guidance_scale else "unguided"
-    options = [f"{name}={job.metadata[name]}" for name in RUN_OPTIONS if job.metadata.get(name)]
-    model = f"{job.model}@{job.model_revision}"
-    key = " ".join([model, f"{job.width}x{job.height}", f"{job.num_inference_steps}", guidance, *options])
-    return key if len(key) <= BATCH_KEY_CHARS_MAX else hashlib.sha256(key.encode()).hexdigest()
 
 
 def heartbeat(held: Sequence[tuple[UUID, int]]) -> set[UUID]:
@@ -208,6 +174,40 @@ def finish(job: Job, images: Sequence[Image], *, blocked: Sequence[dict[str, obj
 
 
 @transaction.atomic
+def note_training(job: Job, **columns: object) -> bool:
+    """Write into its version how far a training has come; no status moves. Whether this worker still held the job.
+
+    Of files, the caller deletes what the row named before, or what it would have named.
+    """
+    # The job's row is locked until the commit: nobody claims it between our look and the write.
+    if not _held(job).select_for_update(no_key=True).values_list("id").first():
+        return False
+    return versions.note(job, **columns)
+
+
+@transaction.atomic
+def finish_training(job: Job, adapter: Adapter, losses: Sequence[object]) -> bool:
+    """Deliver a trained version, make it the one people draw with, and charge for it. Whether this worker still held
+    the job."""
+    won = _held(job).update(
+        status=Status.COMPLETED,
+        lease_until=None,
+        finished_at=Now(),
+        processing_ms=_milliseconds_since_claim(),
+        stored_bytes=adapter.bytes,
+    )
+    if not won:
+        return False
+    versions.complete(job, adapter, losses)
+    failpoint("train.after_version")
+    receipt = ledger.settle(team_id=job.team_id, reference=str(job.id), delivered=1)
+    Job.objects.filter(id=job.id).update(charged_centi=receipt.charged_centi)
+    _tell_the_line(job)
+    failpoint("train.after_settle")
+    return True
+
+
+@transaction.atomic
 def fail(job: Job, failure: Failure) -> bool:
     """Queue a failed attempt again, or end the job and give the credits back, as the kind of the failure says.
 
@@ -235,7 +235,7 @@ def recover(job: Job) -> bool:
     failpoint("recover.before_commit")
     if job.attempts < settings.JOB_ATTEMPTS_MAX:
         return _queue_again(lost, job, **KEEPING_ITS_PLACE)
-    return _end_badly(lost, job, LOST_TOO_OFTEN)
+    return _end_badly(lost, job, LOST_TOO_OFTEN if job.kind == Job.Kind.IMAGE else TRAINING_LOST_TOO_OFTEN)
 
 
 @transaction.atomic

@@ -6,7 +6,7 @@ A place is what the line would do if nothing new came: teams take turns, in the 
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
@@ -102,19 +102,34 @@ class Service:
     """Who serves, and how fast: read once for many explanations."""
 
     workers: list[dict[str, Any]] | None  # None: Redis cannot be asked
-    seconds_per_image: dict[str, float | None]
+    seconds_per_image: dict[str, float | None]  # and per step of a training, by `events.training_of`
 
-    def serving(self, model: str) -> list[dict[str, Any]] | None:
-        return None if self.workers is None else [worker for worker in self.workers if model in worker["models"]]
+    def serving(self, job: Job) -> list[dict[str, Any]] | None:
+        if self.workers is None:
+            return None
+        return [
+            worker
+            for worker in self.workers
+            if job.model in worker["models"] and job.kind in worker.get("kinds", (Job.Kind.IMAGE,))
+        ]
+
+    def seconds_each(self, job: Job) -> float | None:
+        """Of one picture; of a training, if all have as many steps as this one."""
+        speed = self.seconds_per_image.get(_pace_of(job))
+        return speed * job.num_inference_steps if speed is not None and job.kind != Job.Kind.IMAGE else speed
 
 
-def service_of(models: set[str]) -> Service:
-    return Service(events.workers(), {model: events.speed_of(model) for model in models})
+def service_of(jobs: Iterable[Job]) -> Service:
+    return Service(events.workers(), {pace: events.speed_of(pace) for pace in {_pace_of(job) for job in jobs}})
+
+
+def _pace_of(job: Job) -> str:
+    return job.model if job.kind == Job.Kind.IMAGE else events.training_of(job.model)
 
 
 def wait_of(job: Job) -> Wait:
     """Where one queued job stands, counted now."""
-    return explain(job, place_of(job), service_of({job.model}))
+    return explain(job, place_of(job), service_of([job]))
 
 
 def place_of(job: Job) -> Place:
@@ -139,8 +154,8 @@ def line(most: int) -> list[tuple[Job, Place]]:
 
 def explain(job: Job, place: Place, service: Service) -> Wait:
     """Turn a place in the line into an estimate and a sentence. No SQL."""
-    serving, pause = service.serving(job.model), _pause_seconds(job)
-    seconds, speed = None, service.seconds_per_image.get(job.model)
+    serving, pause = service.serving(job), _pause_seconds(job)
+    seconds, speed = None, service.seconds_each(job)
     if speed is not None and serving:
         everybody = speed * (place.images_ahead + job.count) / len(serving)
         own = speed * (place.own_images_ahead + job.count) / min(len(serving), place.jobs_max)
@@ -178,7 +193,8 @@ def _pause_seconds(job: Job) -> float:
 
 def _reason(job: Job, place: Place, serving: list[dict[str, Any]] | None, pause: float) -> str:
     if serving is not None and not serving:
-        return f"No worker for {catalog.get(job.model).title} is running. Your place is kept."
+        what = "for" if job.kind == Job.Kind.IMAGE else "that trains"
+        return f"No worker {what} {catalog.get(job.model).title} is running. Your place is kept."
     if serving and all(worker["state"] == "loading" for worker in serving):
         return "The model is loading."
     if pause and _awaits_words(job):
@@ -187,7 +203,8 @@ def _reason(job: Job, place: Place, serving: list[dict[str, Any]] | None, pause:
         return f"Trying again in {round(pause)} s after a hiccup." if pause >= 1 else "Trying again after a hiccup."
     if place.running >= place.jobs_max:
         own = f", {place.own_jobs_ahead} more of yours come first" if place.own_jobs_ahead else ""
-        return f"Your plan runs {place.jobs_max} at a time{own}."
+        who = "Your plan runs" if job.kind == Job.Kind.IMAGE else "Your team trains"
+        return f"{who} {place.jobs_max} at a time{own}."
     return f"{place.jobs_ahead} ahead of you." if place.jobs_ahead else "You are next."
 
 

@@ -6,22 +6,25 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection
 
 from generation import events, nodes, transitions
+from generation.adapters import Adapters
 from generation.ahead import Ahead
 from generation.batches import Caps, batch_of, runs_of
 from generation.drawing import CRASHED, OUT_OF_MEMORY, Device, Drawing
 from generation.engine import Canceled, DeviceLost, Engine, LoadedModel, ModelUnavailable, OutOfMemory
+from generation.failures import Failure, FailureKind
 from generation.hands import Hands
 from generation.leases import Leases
 from generation.models import Job, Node
 from generation.post import Delivery, Drawn, Poster, report_failure
 from generation.residency import Residency
-from generation.transitions import Failure, FailureKind
+from generation.training import Lesson
 from generation.watchdog import Watchdog
 from tenkaigen import alarms
 from tenkaigen.failpoints import failpoint
@@ -29,8 +32,8 @@ from tenkaigen.failpoints import failpoint
 logger = structlog.get_logger(__name__)
 
 UNAVAILABLE = Failure("model_unavailable", "This model is not installed on the server.")
-HUNG = Failure("device_hung", "The device stopped answering while it drew.", FailureKind.RETRYABLE)
-LOST = Failure("device_lost", "The device failed while it drew.", FailureKind.RETRYABLE)
+HUNG = Failure("device_hung", "The device stopped answering.", FailureKind.RETRYABLE)
+LOST = Failure("device_lost", "The device failed.", FailureKind.RETRYABLE)
 STOP_SECONDS = 20.0
 HANG_POST_SECONDS = 5.0
 
@@ -48,12 +51,13 @@ class Worker:
         engine: Engine,
         *,
         models: Collection[str],
+        kinds: Collection[str] = (Job.Kind.IMAGE,),
         watchdog: Callable[[Callable[[str], None]], Watchdog] = Watchdog,
         leave: Callable[[], None] = quit_process,
     ) -> None:
         """`leave` is called when the device is of no more use to this process, and returns."""
         self.name = f"{socket.gethostname()}:{engine.device}:{os.getpid()}"
-        self.models = list(models)
+        self.models, self.kinds = list(models), list(kinds)
         self._engine, self._leave = engine, leave
         self._revisions: dict[str, str] = {}
         self._state = Node.State.LOADING
@@ -67,6 +71,7 @@ class Worker:
         self._ahead = Ahead(self._claim, self._prepare)
         self._device = Device(
             engine=engine,
+            adapters=Adapters(),
             caps=Caps(engine),
             residency=Residency(engine, self.models, on_loading=self._note_loading, on_load=self._note_loaded),
             leases=self._leases,
@@ -76,7 +81,7 @@ class Worker:
         self._leaver = threading.Thread(target=self._give_back_when_asked, name="leaver", daemon=True)
 
     def start(self) -> None:
-        """Load the models that fit, then be ready to claim.
+        """Load the models that fit, or none where no pictures are drawn, then be ready to claim.
 
         Raises:
             ModelUnavailable: a model is not installed, or its files are not what `models.lock` says.
@@ -85,8 +90,9 @@ class Worker:
         self._poster.start()
         self._device.watchdog.start()
         self._leaver.start()
-        with self._device.watchdog.watching("loading", settings.LOAD_SECONDS_MAX * len(self.models)):
-            self._device.residency.start()
+        if Job.Kind.IMAGE in self.kinds:
+            with self._device.watchdog.watching("loading", settings.LOAD_SECONDS_MAX * len(self.models)):
+                self._device.residency.start()
         self._rest()
 
     def warm_up(self, seconds_max: float) -> None:
@@ -151,11 +157,12 @@ class Worker:
         return self.is_stopping or time.monotonic() >= self._drain_until
 
     def _claim(self) -> list[Job]:
+        claim = partial(transitions.claim, worker=self.name, images_max=self._device.caps.of, kinds=self.kinds)
         with self._claiming:
             for models in self._device.residency.choices():
                 if self.is_stopping:
                     break
-                if jobs := transitions.claim(worker=self.name, models=models, images_max=self._device.caps.of):
+                if jobs := claim(models=models):
                     failpoint("claim.after_commit")
                     self._hands.take(jobs)
                     return jobs
@@ -168,8 +175,10 @@ class Worker:
 
     def _prepare(self, jobs: list[Job]) -> None:
         events.publish([job.id for job in jobs], events.Progress(Job.Status.PROCESSING, "next"))
-        first_run = runs_of(self._engine, jobs, self._device.caps.of(jobs[0]))[0]
-        self._engine.prepare(batch_of(first_run))
+        if jobs[0].kind == Job.Kind.IMAGE:
+            adapters = self._device.adapters.of(jobs[0])  # fetched now, found again when it is drawn
+            first_run = runs_of(self._engine, jobs, self._device.caps.of(jobs[0]))[0]
+            self._engine.prepare(batch_of(first_run, adapters))
 
     # --- Drawing ----------------------------------------------------------------------------------------------------
     def _make(self, jobs: list[Job]) -> None:
@@ -200,7 +209,10 @@ class Worker:
         self._device.residency.note_drawn(len(jobs))
 
     def _draw(self, jobs: list[Job]) -> None:
-        Drawing(self._device, jobs, deliver=self._hand_over, fail=self._fail, on_step=self._note_step).run()
+        if jobs[0].kind == Job.Kind.IMAGE:
+            Drawing(self._device, jobs, deliver=self._hand_over, fail=self._fail, on_step=self._note_step).run()
+        else:
+            Lesson(self._device, jobs[0], take=self._hands.let_go, fail=self._fail).run()
 
     def _hand_over(self, drawn: Drawn) -> None:
         failpoint("draw.done")
@@ -244,21 +256,19 @@ class Worker:
 
     # --- What it says of itself -------------------------------------------------------------------------------------
     def _note_loading(self, model: str) -> None:
-        self._state = Node.State.LOADING
-        self._say_hello()
+        self._say_hello(Node.State.LOADING)
 
     def _note_loaded(self, loaded: LoadedModel) -> None:
         self._revisions[loaded.name] = loaded.revision
         self._device.caps.learn(loaded)
-        self._state = Node.State.BUSY
-        self._say_hello()
+        self._say_hello(Node.State.BUSY)
 
     def _rest(self) -> None:
-        self._state = Node.State.IDLE
-        self._say_hello()
+        self._say_hello(Node.State.IDLE)
 
-    def _say_hello(self) -> None:
-        events.worker_is_here(self.name, state=self._state, models=self.models)
+    def _say_hello(self, state: Node.State | None = None) -> None:
+        self._state = state or self._state
+        events.worker_is_here(self.name, state=self._state, models=self.models, kinds=self.kinds)
 
     def _beat(self) -> None:
         self._say_hello()
@@ -271,6 +281,7 @@ class Worker:
             memory_bytes=self._engine.memory_bytes,
             state=self._state,
             serves=self.models,
+            kinds=self.kinds,
             resident=[{"model": loaded.name, "bytes": loaded.bytes} for loaded in self._engine.resident()],
             job_ids=[str(job.id) for job in self._hands.held()],
             jobs_done=self._meter.jobs_done,

@@ -59,6 +59,35 @@ def times_fit_together(app_configs: object, **kwargs: object) -> list[CheckMessa
 
 
 @register(Tags.compatibility)
+def trainings_can_end(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """A training runs for hours: what watches over pictures must not end it, and its files must outlive theirs."""
+    s = settings
+    holds_seconds = min((seconds for kind, seconds in s.HOLD_SECONDS.items() if kind != "image"), default=0)
+    rules = (
+        ("E021", s.HANG_SECONDS <= s.STALL_SECONDS, "HANG_SECONDS must be at most STALL_SECONDS."),
+        ("E022", s.TRAINING_HANG_SECONDS <= s.STALL_SECONDS, "TRAINING_HANG_SECONDS must be at most STALL_SECONDS."),
+        (
+            "E023",
+            holds_seconds >= s.TRAINING_SECONDS_MAX * s.JOB_ATTEMPTS_MAX,
+            "HOLD_SECONDS_TRAINING must cover JOB_ATTEMPTS_MAX runs of TRAINING_SECONDS_MAX.",
+        ),
+        ("E024", s.TRAINING_CHECKPOINT_STEPS >= 1, "TRAINING_CHECKPOINT_STEPS must be at least 1."),
+        (
+            "E025",
+            not f"{s.MODELS_PREFIX}/".startswith(f"{s.STORAGE_PREFIX}/")
+            and not f"{s.STORAGE_PREFIX}/".startswith(f"{s.MODELS_PREFIX}/"),
+            "MODELS_PREFIX and B2_S3_PREFIX must not contain one another: what is under the second expires.",
+        ),
+        (
+            "E026",
+            s.JOB_QUEUES["image"] not in {queue for kind, queue in s.JOB_QUEUES.items() if kind != "image"},
+            "Trainings need a queue of their own in JOB_QUEUES.",
+        ),
+    )
+    return [Error(text, id=f"tenkaigen.{number}") for number, holds, text in rules if not holds]
+
+
+@register(Tags.compatibility)
 def queue_can_move(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """Limits of the queue with which a job could wait for ever, or come back at once for ever."""
     s = settings

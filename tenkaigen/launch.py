@@ -1,7 +1,7 @@
 """`make run`: the whole of TenkaiGen on one machine, under one supervisor, until Ctrl-C.
 
 Starts embedded PostgreSQL and Valkey unless DATABASE_URL and REDIS_URL name others, brings the database up to
-date, then keeps web, GPU worker, worker and beat running. Everything it writes is under `var`.
+date, then keeps web, GPU worker, trainer, worker and beat running. Everything it writes is under `var`.
 """
 
 from __future__ import annotations
@@ -220,6 +220,11 @@ class Launch:
         self.supervisor.start(
             self._program("gpu", python, "manage.py", "gpu_worker", "--device", self.options.device),
             self._program(
+                "trainer",
+                *(python, "manage.py", "gpu_worker", "--device", self.options.device),
+                *("--kinds", "creation,refinement"),
+            ),
+            self._program(
                 "worker",
                 *(*celery, "worker", "-Q", "default", "-P", "threads", "-c", "4"),
                 *("--without-gossip", "--without-mingle", "--loglevel", "WARNING"),
@@ -262,7 +267,7 @@ class Launch:
         """End the programs first and their servers last, then forget where those were."""
         self.supervisor.say("stopping")
         try:
-            self.supervisor.stop("web", "gpu", "worker", "beat", "setup", "stripe")
+            self.supervisor.stop("web", "gpu", "trainer", "worker", "beat", "setup", "stripe")
         finally:
             self.supervisor.stop(*SERVERS)
             self._env_file.unlink(missing_ok=True)

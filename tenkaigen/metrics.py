@@ -4,6 +4,7 @@ processes, GPU workers and beat, a counter in one process's memory would know a 
 import hmac
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Min, Sum
@@ -134,9 +135,14 @@ def _workers() -> Iterator[Metric]:
     if workers is not None:
         for state in WORKER_STATES:
             states.add_metric((state,), sum(worker["state"] == state for worker in workers))
-        for model, number in Counter(model for worker in workers for model in worker["models"]).items():
+        for model, number in _serving(workers).items():
             serving.add_metric((model,), number)
     yield from (states, serving)
+
+
+def _serving(workers: list[dict[str, Any]]) -> Counter[str]:
+    draws = [worker for worker in workers if "image" in worker.get("kinds", ("image",))]
+    return Counter(model for worker in draws for model in worker["models"])
 
 
 def _alarms() -> Iterator[Metric]:

@@ -200,6 +200,9 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = EMBEDDED or DEBUG  # a newcomer's start has no collectstatic to wait for
 MODELS_DIR = Path(env.str("TENKAIGEN_MODELS_DIR", str(VAR_DIR / "models")))
+ADAPTER_DIR = Path(env.str("ADAPTER_DIR", str(MODELS_DIR / ".adapters")))  # copies of people's own, on a GPU node
+ADAPTER_CACHE_BYTES = env.int("ADAPTER_CACHE_BYTES", 4 * 10**9)
+TRAINING_DIR = Path(env.str("TRAINING_DIR", str(MODELS_DIR / ".trainings")))  # pictures, while a model learns from them
 
 # --- Sign-in and mail -----------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
@@ -282,7 +285,10 @@ QUEUE_TURN_SECONDS = env.float("QUEUE_TURN_SECONDS", 60)  # whoever was not serv
 TRAINING_BASE_MODEL = env.str("TRAINING_BASE_MODEL", "starter")  # of reference models that name none
 TRAINING_CHECKPOINT_STEPS = env.int("TRAINING_CHECKPOINT_STEPS", 50)  # so much work a killed training loses at most
 TRAINING_SAMPLE_STEPS = env.int("TRAINING_SAMPLE_STEPS", 100)  # between two rounds of sample pictures
-MODELS_PREFIX = env.str("MODELS_PREFIX", "models")  # of training pictures and trained versions, which do not expire
+TRAINING_SECONDS_MAX = env.int("TRAINING_SECONDS_MAX", 7200)  # of one attempt; its checkpoints count for the next
+TRAINING_HANG_SECONDS = env.float("TRAINING_HANG_SECONDS", 240)  # as HANG_SECONDS; samples are drawn between two steps
+# Of training pictures and trained versions, which do not expire.
+MODELS_PREFIX = env.str("MODELS_PREFIX", "models").strip("/") or "models"
 DRAFT_DAYS = 30  # a model that nobody trained is forgotten after so long
 TRAININGS_PER_TEAM_MAX = env.int("TRAININGS_PER_TEAM_MAX", 1)  # of each kind at a time; of images: the plan says
 JOB_QUEUES = {"image": "gpu", "creation": "train", "refinement": "train"}  # whose bell rings for which kind of job

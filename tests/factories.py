@@ -1,18 +1,22 @@
 """Plain functions that make what a test needs. Every default is the dullest valid value."""
 
+import hashlib
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
+from django.conf import settings
 from django.db import transaction
 
 from accounts import services as account_services
 from accounts.models import Membership, Team, User
 from credits import ledger
 from credits.models import Grant, Plan, Subscription
-from generation import services
-from generation.models import Job, TeamSlot
+from credits.plans import limits_of
+from credits.pricing import Quote
+from generation import services, storage, transitions
+from generation.models import CustomModel, Job, ModelVersion, ReferenceModel, TeamSlot, TrainingImage
 from generation.params import Params, make
 
 _numbers = count(1)
@@ -58,6 +62,56 @@ def make_job(user: User, *, request_key: str = "", **fields: Any) -> Job:
     return services.submit_job(
         team=team_of(user), user=user, params=make_params(**fields), request_key=request_key or uuid4().hex
     )
+
+
+@transaction.atomic
+def make_training_job(
+    user: User, *, parent: ModelVersion | None = None, pictures: int = 4, steps: int = 20, batch_size: int = 2
+) -> Job:
+    """A queued training with its model, version and stored pictures, or of the next version after `parent`."""
+    team, unit_centi = team_of(user), 700
+    model = parent.model if parent else _make_model(user, pictures)
+    kind = Job.Kind.REFINEMENT if parent else Job.Kind.CREATION
+    quote = Quote(unit_centi=unit_centi, count=1, kind=kind)
+    job = Job(
+        team=team, user=user, kind=kind, request_key=uuid4().hex, request_fingerprint="x", prompt=model.name,
+        expanded_prompt="", model="starter", width=256, height=256, quality="standard", count=1, seed=1,
+        num_inference_steps=steps, guidance_scale=1, quote=quote.as_dict(),
+    )  # fmt: skip
+    transitions.submit(job, quote, limits_of(team.pk))
+    number = model.versions.count() + 1
+    ModelVersion.objects.create(
+        model=model, number=number, parent=parent, iteration=number - 1, job=job, images_count=pictures,
+        settings={
+            "steps": steps, "rank": 4, "learning_rate": 1e-3, "resolution": 256, "batch_size": batch_size, "seed": 5,
+            "train_text_encoder": False,
+            "samples": [{"prompt": "zuko7", "seed": 11}, {"prompt": "a zuko7", "seed": 23}],
+        },
+    )  # fmt: skip
+    return job
+
+
+def _make_model(user: User, pictures: int) -> CustomModel:
+    reference = ReferenceModel.objects.first() or ReferenceModel.objects.create(
+        slug="muse", name="Muse", category="beauty", description="A look.", complexity=1, recipe="{prompt}",
+        example_prompt="a face",
+    )  # fmt: skip
+    model = CustomModel.objects.create(
+        team=team_of(user), user=user, name="Zuko", reference=reference, trigger_word=f"zuko{next(_numbers)}",
+        base_model="starter", has_consent=True, submitted_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    for position in range(pictures):
+        folder = f"{settings.MODELS_PREFIX}/{model.team_id}/{model.pk}/images"
+        content, name = f"picture {position} of {model.pk}".encode(), uuid4().hex
+        row = TrainingImage(
+            model=model, team_id=model.team_id, position=position, key=f"{folder}/{name}.png",
+            thumbnail_key=f"{folder}/{name}.thumbnail.webp", sha256=hashlib.sha256(content).hexdigest(),
+            likeness=position, width=256, height=256, size_bytes=len(content), caption="a cat" if position else "",
+        )  # fmt: skip
+        storage.put(row.key, content)
+        storage.put(row.thumbnail_key, content)
+        row.save()
+    return model
 
 
 def put_first(job: Job) -> None:

@@ -27,5 +27,7 @@ STORAGES = STORAGES | {
     }
 }
 
+ADAPTER_DIR = TEST_DIR / "adapters"
+TRAINING_DIR = TEST_DIR / "trainings"
 RATE_LIMITS = False  # tests submit faster than people; those of the limits turn it on
 WARM_UP = False  # a test counts the pictures that a device draws

@@ -130,11 +130,14 @@ def test_collecting_static_files_needs_only_the_variables_that_the_image_gives_i
 
 def test_every_part_of_the_house_has_a_service():
     assert SERVICES.keys() == {
-        "postgres", "valkey", "setup", "web", "worker", "beat", "gpu", "cpu", "store", "store-setup",
+        "postgres", "valkey", "setup", "web", "worker", "beat", "gpu", "cpu", "trainer", "trainer-cpu", "store",
+        "store-setup",
     }  # fmt: skip
     assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
         "gpu": ["gpu"],
         "cpu": ["cpu"],
+        "trainer": ["gpu"],
+        "trainer-cpu": ["cpu"],
         "store": ["store"],
         "store-setup": ["store"],
     }
@@ -159,7 +162,7 @@ def test_services_wait_for_what_is_there_and_can_be_healthy():
                 assert wanted["condition"] == "service_completed_successfully" and SERVICES[other]["restart"] == "no"
             # A service must not wait for one whose profile may be off.
             assert set(SERVICES[other].get("profiles", [])) <= set(service.get("profiles", []))
-    for name in ("web", "worker", "beat", "gpu", "cpu"):
+    for name in ("web", "worker", "beat", "gpu", "cpu", "trainer", "trainer-cpu"):
         assert "setup" in SERVICES[name]["depends_on"]
 
 

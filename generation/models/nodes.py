@@ -20,6 +20,7 @@ class Node(models.Model):
     memory_bytes = models.PositiveBigIntegerField(default=0)
     state = models.CharField(max_length=8, choices=State.choices, default=State.LOADING)
     serves = models.JSONField(default=list, help_text="The models it takes jobs for.")
+    kinds = models.JSONField(default=list, db_default=[], help_text="The kinds of job it takes.")
     resident = models.JSONField(default=list, help_text="What it holds now, with bytes.")
     job_ids = models.JSONField(default=list, help_text="What it draws now.")
     jobs_done = models.PositiveIntegerField(default=0)

@@ -43,7 +43,9 @@ def begin(provider: Provider) -> RemoteRequest | None:
     locked = _lock(provider)
     if locked.requests.filter(state__in=OPEN).count() >= locked.requests_max:
         return None
-    claimed = transitions.claim(worker=worker_name(locked), models=locked.serves, images_max=lambda job: job.count)
+    claimed = transitions.claim(
+        worker=worker_name(locked), models=locked.serves, images_max=lambda job: job.count, has_adapters=False
+    )
     if not claimed:
         return None
     (job,) = claimed

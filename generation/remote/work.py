@@ -14,12 +14,12 @@ from django.db import DatabaseError, IntegrityError, close_old_connections, conn
 from django.utils import timezone
 
 from generation import events, transitions
+from generation.failures import Failure, FailureKind
 from generation.leases import Leases
 from generation.models import Job, RemoteRequest
 from generation.post import Delivery, Drawn, deliver, report_failure
 from generation.remote import calls, deliveries, requests, wire
 from generation.remote.calls import CallFailed, Gateway
-from generation.transitions import Failure, FailureKind
 from tenkaigen import alarms, outgoing
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ NOT_COPIED = (".venv", ".git", "var", "staticfiles", "__pycache__", ".*_cache", 
 FIRST_START_SECONDS_MAX = 30
 SECOND_START_SECONDS_MAX = 10
 PATIENCE_SECONDS = 60
-PROGRAMS = {"postgres", "valkey", "web", "gpu", "worker", "beat"}
+PROGRAMS = {"postgres", "valkey", "web", "gpu", "trainer", "worker", "beat"}
 
 
 class TestRefusals:

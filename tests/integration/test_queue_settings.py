@@ -16,7 +16,7 @@ def ids(**options) -> set[str]:
     [
         ({"HEARTBEAT_SECONDS": 16}, "E003"),
         ({"JOB_SECONDS_MAX": 45}, "E004"),
-        ({"HOLD_SECONDS": {"image": 2699, "creation": 9999, "refinement": 9999}}, "E005"),
+        ({"HOLD_SECONDS": {"image": 2699, "creation": 21_600, "refinement": 21_600}}, "E005"),
         ({"SWEEP_SECONDS": 45}, "E010"),
         ({"SWEEP_SECONDS": 0}, "E010"),
         ({"CELERY_BROKER_TRANSPORT_OPTIONS": {"visibility_timeout": 1799}}, "E011"),
@@ -30,6 +30,12 @@ def ids(**options) -> set[str]:
         ({"RETRY_BASE_SECONDS": 301}, "E018"),
         ({"IDLE_POLL_SECONDS": 46}, "E019"),
         ({"JOB_QUEUES": {"image": "gpu"}}, "E020"),
+        ({"HANG_SECONDS": 301}, "E021"),
+        ({"TRAINING_HANG_SECONDS": 301}, "E022"),
+        ({"TRAINING_SECONDS_MAX": 7201}, "E023"),
+        ({"TRAINING_CHECKPOINT_STEPS": 0}, "E024"),
+        ({"MODELS_PREFIX": "ai-generated/models"}, "E025"),
+        ({"JOB_QUEUES": dict.fromkeys(("image", "creation", "refinement"), "gpu")}, "E026"),
     ],
     ids=str,
 )

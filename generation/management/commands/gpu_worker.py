@@ -1,4 +1,4 @@
-"""One process per device: loads its models, then draws what is queued. Listens on nothing.
+"""One process per device: loads its models, then makes what is queued, pictures or models. Listens on nothing.
 
 The first SIGTERM gives back what is not drawn yet, delivers what is, and ends; the second ends at once.
 """
@@ -14,11 +14,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from generation import runtime
 from generation.engine import EngineError, catalog
+from generation.models import Job
 from generation.worker import Worker
 from tenkaigen.celery import app
 
 # One thread, one reserved message: the bell of this device. Without prefork there is no fork with CUDA.
-CELERY_ARGUMENTS = ["-Q", "gpu", "-P", "threads", "-c", "1", "--loglevel", "WARNING"]
+CELERY_ARGUMENTS = ["-P", "threads", "-c", "1", "--loglevel", "WARNING"]
 CELERY_ARGUMENTS += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
 
 
@@ -44,20 +45,29 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--device", default="cpu", help="cpu, cuda:0, cuda:1, ...")
+        parser.add_argument("--kinds", default=Job.Kind.IMAGE.value, help="image, creation,refinement, or all")
         parser.add_argument("--models", default=",".join(settings.WORKER_MODELS), help="comma separated")
 
-    def handle(self, *, device: str, models: str, **options: object) -> None:
-        names = [name.strip() for name in models.split(",") if name.strip()]
+    def handle(self, *, device: str, models: str, kinds: str, **options: object) -> None:
+        names, wanted = _names(models), Job.Kind.values if kinds == "all" else _names(kinds)
+        if not wanted or set(wanted) - set(Job.Kind.values):
+            raise CommandError(f"not kinds of job: {kinds}. There are: {', '.join(Job.Kind.values)}, and all.")
         if unknown := [name for name in names if name not in catalog.CATALOG]:
             raise CommandError(f"not in the catalogue: {', '.join(unknown)}. There are: {', '.join(catalog.CATALOG)}")
         # Celery heeds SIGTERM only once it has started, and jobs are claimed before that.
         signal.signal(signal.SIGTERM, leave)
         try:
-            worker = runtime.start(device, names)
+            worker = runtime.start(device, names, wanted)
         except EngineError as error:
             raise CommandError(str(error)) from error
         try:
             worker_shutting_down.connect(lambda **kwargs: begin_to_leave(worker), weak=False)
-            app.worker_main(["--quiet", "worker", "-n", f"gpu-{device}@%h", *CELERY_ARGUMENTS])
+            queues = sorted({settings.JOB_QUEUES[kind] for kind in wanted})
+            name = f"{'-'.join(queues)}-{device}@%h"  # two processes may share a device, but no name
+            app.worker_main(["--quiet", "worker", "-n", name, "-Q", ",".join(queues), *CELERY_ARGUMENTS])
         finally:
             worker.stop()
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
