@@ -105,7 +105,7 @@ def end(count=1, size=46, offset=0, comment=b""):
         zipped([(f"{n}.png", b"") for n in range(10_000)]),
         zipped([(f"{'x' * 60_000}{n}", b"") for n in range(5)]),
         # Says that it holds one, and holds 6,000.
-        zipped([(f"{n}", b"") for n in range(6_000)]).replace(struct.pack("<2H", 6_000, 6_000), struct.pack("<2H", 1, 1)),
+        zipped([(f"{n}", b"") for n in range(6_000)]).replace(struct.pack("<2H", 6_000, 6_000), b"\1\0\1\0"),
         b"\x1f\x8b" + bytes(100), b"Rar!\x1a\7\0" + bytes(100), b"7z\xbc\xaf\x27\x1c" + bytes(100),
     ],
 )  # fmt: skip
