@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -14,12 +13,14 @@ from django.utils.html import format_html
 
 from credits.admin.columns import actor_of, credits_column
 from credits.models import Entry
-from generation import admin_providers, services, storage, transitions
+from generation import admin_catalogue, admin_looks, admin_providers, services, storage, transitions
 from generation.engine import catalog
-from generation.models import Image, ImageModel, Job, Product, Style
+from generation.models import Image, Job
 from tenkaigen.admin import LookAdmin, OneByOneAdmin, link_to, link_to_list
 
 THUMBNAIL_PX = 64
+admin_catalogue.register()
+admin_looks.register()
 admin_providers.register()
 
 
@@ -51,7 +52,8 @@ class JobAdmin(OneByOneAdmin):
         )}),
         ("Request", {"fields": (
             "prompt", "expanded_prompt", "negative_prompt", "expander", "style", "franchise", "product", "model",
-            "model_revision", "width", "height", "quality", "count", "seed", "num_inference_steps", "guidance_scale",
+            "model_revision", "reference_model", "model_version",
+            "width", "height", "quality", "count", "seed", "num_inference_steps", "guidance_scale",
             "request_key",
         )}),
         ("Price", {"fields": ("plan", "quoted", "charged", "quote")}),
@@ -155,52 +157,6 @@ class ImageAdmin(LookAdmin):
     @admin.display(description="team")
     def team_link(self, image: Image) -> str:
         return link_to(image.team)
-
-
-class CatalogueAdmin(admin.ModelAdmin):
-    """Rows that people choose from. Jobs name them by slug, so a slug stays, and a row is switched off, not deleted."""
-
-    list_display: tuple[str, ...] = ("name", "slug", "position", "is_active")
-    list_editable = ("position", "is_active")
-    search_fields = ("name", "slug")
-    show_full_result_count = False
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("slug",) if obj else ()
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class StyleForm(forms.ModelForm):
-    """Keeps a recipe from losing the person's words."""
-
-    def clean_recipe(self) -> str:
-        recipe = str(self.cleaned_data["recipe"])
-        if "{prompt}" not in recipe:
-            raise forms.ValidationError("Write {prompt} where the person's words belong.")
-        return recipe
-
-
-@admin.register(Style)
-class StyleAdmin(CatalogueAdmin):
-    form = StyleForm
-    fields = ("slug", "name", "description", "recipe", "negative_prompt", "keywords", "position", "is_active")
-
-
-@admin.register(Product)
-class ProductAdmin(CatalogueAdmin):
-    list_display = ("name", "slug", "ratio_width", "ratio_height", "side_px_min", "position", "is_active")
-    fields = ("slug", "name", "ratio_width", "ratio_height", "side_px_min", "recipe", "position", "is_active")
-
-
-@admin.register(ImageModel)
-class ImageModelAdmin(CatalogueAdmin):
-    list_display = ("name", "slug", "complexity", "position", "is_active")
-    fields = ("slug", "name", "description", "complexity", "position", "is_active")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # `seed_catalogue` adds what the engine's catalogue has; nothing else could be loaded
 
 
 def _picture(image: Image, variant: str, side_px_max: int) -> str:

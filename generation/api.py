@@ -18,7 +18,7 @@ from accounts.access import key_of
 from accounts.roles import Ability
 from credits import queries as credits
 from credits.serializers import QuoteSerializer
-from generation import estimates, queries, services, storage
+from generation import estimates, queries, services, storage, wording
 from generation.models import Image, Job
 from generation.serializers import (
     DryRunSerializer,
@@ -63,7 +63,7 @@ class GenerateView(APIView):
         ],
     )
     def post(self, request: Request) -> Response:
-        serializer = OrderSerializer(data=request.data)
+        serializer = OrderSerializer(data=request.data, context={"team": request.team})
         serializer.is_valid(raise_exception=True)
         order = {
             "team": request.team,
@@ -144,13 +144,13 @@ class ParsePromptView(APIView):
     @extend_schema(
         operation_id="parse_prompt",
         request=PromptRequestSerializer,
-        responses={200: ExpansionSerializer, **refusals(400, 413, 415, 422)},
+        responses={200: ExpansionSerializer, **refusals(400, 409, 413, 415, 422)},
     )
     def post(self, request: Request) -> Response:
-        serializer = PromptRequestSerializer(data=request.data)
+        serializer = PromptRequestSerializer(data=request.data, context={"team": request.team})
         serializer.is_valid(raise_exception=True)
         params = serializer.to_params()
-        expansion = services.suggest_prompt(team=request.team, params=params)
+        expansion = wording.suggest_prompt(team=request.team, params=params)
         answer = {
             "prompt": params.prompt,
             "expanded_prompt": expansion.prompt,
@@ -200,7 +200,7 @@ class RootView(APIView):
     permission_classes = [AllowAny]
 
     def get(self, request: Request) -> Response:
-        names = ("schema", "generate", "quotes", "jobs", "parse_prompt", "styles")
+        names = ("schema", "generate", "quotes", "jobs", "parse_prompt", "styles", "reference_models")
         return Response({name: reverse(f"api:{name}", request=request) for name in names})
 
 

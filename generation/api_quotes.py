@@ -83,13 +83,13 @@ class QuoteView(APIView):
     @extend_schema(
         operation_id="quote",
         request=PolymorphicProxySerializer("QuoteRequest", list(KINDS.values()), resource_type_field_name=None),
-        responses={200: QuoteSerializer, **refusals(400, 413, 415, 503)},
+        responses={200: QuoteSerializer, **refusals(400, 409, 413, 415, 503)},
         description="`kind` says what for: `image` (the default), `creation` or `refinement`.",
     )
     def post(self, request: Request) -> Response:
         kind = request.data.get("kind") if isinstance(request.data, dict) else None
         # An unknown kind is refused by the field of that name.
         chosen = KINDS.get(kind, PicturesQuoteSerializer) if isinstance(kind, str) else PicturesQuoteSerializer
-        serializer = chosen(data=request.data)
+        serializer = chosen(data=request.data, context={"team": request.team})
         serializer.is_valid(raise_exception=True)
         return Response(QuoteSerializer(serializer.estimate(request.team)).data)

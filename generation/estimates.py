@@ -11,7 +11,7 @@ from credits import prices, pricing
 from credits import queries as credits
 from credits.pricing import Ask, Quote
 from credits.queries import Preview
-from generation import queries, services
+from generation import looks, services
 from generation.params import Params
 
 
@@ -41,10 +41,10 @@ def of_pictures(team: Team, params: Params) -> Estimate:
     """What pictures would cost now.
 
     Raises:
-        InvalidParams: a model that is not offered.
+        InvalidParams, ModelNotReady: as `looks.resolve`; a model that is not offered.
         PriceMissing: the price list has a hole where this falls.
     """
-    return of(team, queries.quote(params, services.offered_model(params).complexity))
+    return of(team, services.price_of(params, looks.resolve(team, params)))
 
 
 def rehearse(*, team: Team, params: Params, request_key: str, **order: Any) -> Estimate:

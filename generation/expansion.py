@@ -16,7 +16,7 @@ from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from generation import policy, queries
+from generation import looks, policy, queries
 from generation.models import ExpansionUse
 from generation.params import EXPANDED_PROMPT_CHARS_MAX, NEGATIVE_PROMPT_CHARS_MAX, Params
 from generation.prompts import Draft, Expansion, ExpansionFailed, StyleRecipe, local
@@ -96,15 +96,16 @@ def _write(team_id: UUID, params: Params, made: Expansion) -> Draft:
 
 
 def _dress(draft: Draft, params: Params, made: Expansion) -> Expansion:
-    """Put the style and the product around a draft.
+    """Put the look, the style and the product around a draft.
 
     Raises:
         ExpansionFailed: the policy forbids the result.
     """
     style = _style(made.style or draft.style)
-    words = style.recipe.replace("{prompt}", draft.prompt) if style else draft.prompt
-    prompt = ", ".join(filter(None, [words, _product_recipe(params)]))
-    kept_out = [style.negative_prompt if style else "", draft.negative_prompt, local.NEGATIVE_ALWAYS]
+    look = looks.reference_of(params.reference_model)
+    recipes = [recipe for recipe in (looks.recipe_of(look) if look else None, style) if recipe]
+    prompt = ", ".join(filter(None, [local.dress(draft.prompt, recipes), _product_recipe(params)]))
+    kept_out = [*(recipe.negative_prompt for recipe in recipes), draft.negative_prompt, local.NEGATIVE_ALWAYS]
     expansion = Expansion(
         prompt=prompt[:EXPANDED_PROMPT_CHARS_MAX],
         negative_prompt=params.negative_prompt or _listed(kept_out, NEGATIVE_PROMPT_CHARS_MAX),

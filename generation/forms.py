@@ -6,12 +6,15 @@ from uuid import uuid4
 
 from django import forms
 
+from accounts.models import Team
 from credits.amounts import AMOUNT_CENTI_MAX
-from generation import params, queries
-from generation.engine import catalog
+from generation import looks, params
 from generation.errors import InvalidParams
 from generation.params import Params
 from generation.services import REQUEST_KEY_CHARS_MAX
+
+DRAWN_WITH = ("model", "reference_model", "custom_model", "version")
+HIDDEN_FIELDS = (*DRAWN_WITH, "request_key", "expansion_made", "shown_centi")
 
 
 class GenerateForm(forms.Form):
@@ -27,6 +30,11 @@ class GenerateForm(forms.Form):
     style = forms.CharField(required=False)
     product = forms.CharField(required=False)
     model = forms.CharField(required=False)
+    reference_model = forms.CharField(required=False)
+    custom_model = forms.CharField(required=False)
+    version = forms.IntegerField(required=False)
+    # The studio's one control for the four above: what `pick` makes of them.
+    drawn_with = forms.CharField(required=False, label="Model", widget=forms.Select)
     expand = forms.BooleanField(required=False, initial=True, label="Expand my prompt")
     expanded_prompt = forms.CharField(
         required=False, strip=False, label="What the model will read", widget=forms.Textarea(attrs={"rows": 4})
@@ -51,29 +59,32 @@ class GenerateForm(forms.Form):
     # The price in credits that the page showed. It stands in the quote, so that both change together.
     shown_centi = forms.IntegerField(required=False, min_value=0, max_value=AMOUNT_CENTI_MAX, widget=forms.HiddenInput)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, team: Team | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.label_suffix = ""
         self.params: Params | None = None
         self.refusal_code = ""
-        self.spec = catalog.CATALOG.get(str(self["model"].value() or ""), catalog.get(params.MODEL_DEFAULT))
+        self.choice = looks.choice_of(self._named(), team)
+        self.spec = self.choice.spec
         self.fields["size"].widget.choices = [("", "Automatic"), *map(_size_choice, self.spec.sizes)]
         self.fields["quality"].widget.choices = [("standard", "Standard"), ("hd", "HD: twice the steps")]
-        self._limit("num_inference_steps", self.spec.steps_min, self.spec.steps_max, self.spec.steps_default)
-        self._limit("guidance_scale", self.spec.guidance_min, self.spec.guidance_max, self.spec.guidance_default, 0.5)
+        usual = {
+            "num_inference_steps": self.spec.steps_default,
+            "guidance_scale": self.spec.guidance_default,
+            **self.choice.usual(),
+        }
+        self._limit("num_inference_steps", self.spec.steps_min, self.spec.steps_max, usual["num_inference_steps"])
+        self._limit("guidance_scale", self.spec.guidance_min, self.spec.guidance_max, usual["guidance_scale"], 0.5)
         self._limit("seed", 0, params.SEED_MAX, "any")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         cleaned["request_key"] = cleaned.get("request_key") or uuid4().hex
-        given = {name: value for name, value in cleaned.items() if value != ""}
-        given.setdefault("prompt", "")
-        if not given.get("size"):
-            given["size"] = queries.size_for_product(self.spec, given.get("product", ""))
+        given = cleaned | unpick(cleaned.get("drawn_with") or "")
         if not self.is_edited:
             given.pop("expanded_prompt", None)  # seen and left as it was: it is ours, and made anew from the last words
         try:
-            self.params = params.make(given)
+            self.params = looks.make(given, self.choice)
         except InvalidParams as error:
             for name, message in error.fields.items():
                 if name not in self.errors:
@@ -97,11 +108,7 @@ class GenerateForm(forms.Form):
 
     def stray_errors(self) -> list[str]:
         """What is wrong with fields that the page does not show."""
-        return [
-            str(text)
-            for name in ("model", "request_key", "expansion_made", "shown_centi")
-            for text in self.errors.get(name, [])
-        ]
+        return [str(text) for name in HIDDEN_FIELDS for text in self.errors.get(name, [])]
 
     @property
     def is_unpaid(self) -> bool:
@@ -120,14 +127,49 @@ class GenerateForm(forms.Form):
         names = ("negative_prompt", "size", "quality", "seed", "num_inference_steps", "guidance_scale", "model")
         return any(self.errors.get(name) for name in names) if self.is_bound else bool(self.initial.get("is_advanced"))
 
+    @property
+    def picked(self) -> str:
+        """What the studio's control for models shows as chosen."""
+        return pick(self._named())
+
+    def _named(self) -> dict[str, Any]:
+        # Not by the bound fields: they would remember what `offer` has yet to say.
+        given = self.data if self.is_bound else self.initial
+        named = {name: given.get(name) for name in DRAWN_WITH}
+        return named | unpick(str(given.get("drawn_with") or ""))
+
     def _limit(self, name: str, low: float, high: float, usual: object, step: float = 1) -> None:
         self.fields[name].widget.attrs |= {"min": low, "max": high, "step": step, "placeholder": usual}
 
 
-def settings_only(values: Mapping[str, Any]) -> GenerateForm:
+def settings_only(values: Mapping[str, Any], team: Team) -> GenerateForm:
     """The form without its texts, for what depends on the settings alone: a price, a size."""
-    names = ("model", "product", "size", "quality", "count", "num_inference_steps", "guidance_scale")
-    return GenerateForm({"prompt": "-", **{name: values.get(name) for name in names}})
+    names = ("product", "size", "quality", "count", "num_inference_steps", "guidance_scale", "drawn_with", *DRAWN_WITH)
+    return GenerateForm({"prompt": "-", **{name: values.get(name) for name in names}}, team=team)
+
+
+def pick(named: Mapping[str, Any]) -> str:
+    """One word for what a request names: `own:ID:VERSION`, `look:SLUG`, `base:NAME`, or nothing."""
+    if named.get("custom_model"):
+        return ":".join(["own", str(named["custom_model"]), *([str(named["version"])] if named.get("version") else [])])
+    if named.get("reference_model"):
+        return f"look:{named['reference_model']}"
+    model = named.get("model") or params.MODEL_DEFAULT
+    return "" if model == params.MODEL_DEFAULT else f"base:{model}"
+
+
+def unpick(picked: str) -> dict[str, Any]:
+    """The fields that such a word stands for; nothing for the empty one, which leaves them as they are."""
+    kind, _, name = picked.partition(":")
+    fields: dict[str, Any] = dict.fromkeys(DRAWN_WITH)
+    if kind == "own":
+        fields["custom_model"], _, version = name.partition(":")
+        fields["version"] = int(version) if version.isdecimal() and len(version) < len(str(params.SEED_MAX)) else None
+    elif kind == "look":
+        fields["reference_model"] = name
+    else:
+        fields["model"] = name
+    return fields if picked else {}
 
 
 def _size_choice(size: tuple[int, int]) -> tuple[str, str]:

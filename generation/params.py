@@ -6,10 +6,12 @@ Form and serializer take their limits from here and both end in `make`.
 import hashlib
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import UUID
 
 from generation.engine import catalog
 from generation.errors import InvalidParams
@@ -23,6 +25,9 @@ SEED_MAX = 2**32 - 1
 QUALITIES = ("standard", "hd")
 HD_STEPS_FACTOR = 2  # hd spends its price on more denoising steps
 MODEL_DEFAULT = "starter"
+VERSION_MAX = 10_000
+SLUG = re.compile(rf"[a-zA-Z0-9_-]{{1,{SLUG_CHARS_MAX}}}")
+_LATER_FIELDS = ("reference_model", "custom_model", "version")
 
 # Formatting characters that can turn a text around or hide part of it; letters of every script stay.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -47,19 +52,25 @@ class Params:
     seed: int | None  # None: any
     num_inference_steps: int
     guidance_scale: float
+    reference_model: str = ""  # slug of a look, or empty
+    custom_model: str = ""  # id of a model of the team's own, or empty
+    version: int | None = None  # of the custom model; None: its current one
 
     def __post_init__(self) -> None:
         assert 0 < len(self.prompt) <= PROMPT_CHARS_MAX
         assert 1 <= self.count <= COUNT_MAX and self.quality in QUALITIES
         assert self.seed is None or 0 <= self.seed <= SEED_MAX
         assert (self.width, self.height) in catalog.get(self.model).sizes
+        assert self.version is None or self.custom_model
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def fingerprint(self) -> str:
         """The same for the same request, so that a reused request key shows."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+        # What came later counts only where it is used: a key from before must still find its first job.
+        said = {name: value for name, value in self.as_dict().items() if value or name not in _LATER_FIELDS}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def clean_text(text: str) -> str:
@@ -86,12 +97,12 @@ def make(fields: Mapping[str, Any]) -> Params:
     quality = given.get("quality") or QUALITIES[0]
     if quality not in QUALITIES:
         errors["quality"] = f"Choose one of: {', '.join(QUALITIES)}."
-    steps_default = spec.steps_default * (HD_STEPS_FACTOR if quality == "hd" else 1)
-    steps_default = min(steps_default, spec.steps_max)
+    steps_default = steps_of(spec, quality, spec.steps_default)
     steps = _number(given, "num_inference_steps", spec.steps_min, spec.steps_max, steps_default, errors)
     guidance = _number(given, "guidance_scale", spec.guidance_min, spec.guidance_max, spec.guidance_default, errors)
     count = _number(given, "count", 1, COUNT_MAX, 1, errors)
     seed = _number(given, "seed", 0, SEED_MAX, None, errors)
+    drawn_with = _drawn_with(given, errors)
     if errors:
         raise InvalidParams(errors)
     return Params(
@@ -107,7 +118,13 @@ def make(fields: Mapping[str, Any]) -> Params:
         seed=None if seed is None else int(seed),
         num_inference_steps=int(steps),
         guidance_scale=float(guidance),
+        **drawn_with,
     )
+
+
+def steps_of(spec: catalog.ModelSpec, quality: str, steps: int) -> int:
+    """The steps that a quality makes of the usual ones."""
+    return min(steps * (HD_STEPS_FACTOR if quality == "hd" else 1), spec.steps_max)
 
 
 def size_name(width: int, height: int) -> str:
@@ -133,7 +150,22 @@ def _spec(given: Mapping[str, Any], errors: dict[str, str]) -> catalog.ModelSpec
     return catalog.get(MODEL_DEFAULT)
 
 
-def _texts(given: Mapping[str, Any], errors: dict[str, str]) -> dict[str, str]:
+def _drawn_with(given: Mapping[str, Any], errors: dict[str, str]) -> dict[str, Any]:
+    """The look and the own model, in their one spelling. Whether they are there is for the database to say."""
+    reference, custom = (str(given.get(name) or "").strip() for name in ("reference_model", "custom_model"))
+    if reference and not SLUG.fullmatch(reference):
+        errors["reference_model"] = "There is no such reference model."
+    try:
+        custom = str(UUID(custom)) if custom else ""
+    except ValueError:
+        errors["custom_model"] = "This is not the id of a model: a UUID."
+    version = _number(given, "version", 1, VERSION_MAX, None, errors)
+    if version is not None and not custom:
+        errors.setdefault("version", "A version is of a model of your own: name the custom model, too.")
+    return {"reference_model": reference, "custom_model": custom, "version": version}
+
+
+def _texts(given: Mapping[str, Any], errors: dict[str, str]) -> dict[str, Any]:
     limits = {
         "prompt": PROMPT_CHARS_MAX,
         "negative_prompt": NEGATIVE_PROMPT_CHARS_MAX,

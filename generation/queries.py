@@ -1,18 +1,20 @@
 """What is read about pictures. Everything goes through the team; nothing here writes."""
 
 from decimal import Decimal
+from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 
 from accounts.models import Team
 from credits import prices, pricing
 from credits.pricing import Quote
 from generation import events, waits
 from generation.engine import catalog
-from generation.models import Image, ImageModel, Job, Product, Style
+from generation.errors import InvalidParams
+from generation.models import CatalogueRow, Image, ImageModel, Job, Product, ReferenceModel, Style
 from generation.params import Params, nearest_size, size_name
 from generation.prompts import StyleRecipe
 from tenkaigen.paging import Page, page
@@ -21,10 +23,12 @@ OPEN = (Job.Status.QUEUED, Job.Status.PROCESSING)
 RECENT_JOBS = 12
 NAMES_SECONDS = 60  # how long a changed name of a style takes to show on old jobs
 NEWEST_FIRST = Prefetch("images", Image.objects.order_by("index"))
+WORDS_MAX = 8  # of a search
+Row = TypeVar("Row", bound=CatalogueRow)
 
 
 def jobs_of(team: Team) -> QuerySet[Job]:
-    return Job.objects.filter(team=team).prefetch_related(NEWEST_FIRST)
+    return Job.objects.filter(team=team).select_related("model_version__model").prefetch_related(NEWEST_FIRST)
 
 
 def job_page(team: Team, cursor: str | None, *, status: str = "", size: int = settings.GALLERY_PAGE) -> Page[Job]:
@@ -33,7 +37,7 @@ def job_page(team: Team, cursor: str | None, *, status: str = "", size: int = se
 
 
 def gallery_page(team: Team, cursor: str | None, size: int = settings.GALLERY_PAGE) -> Page[Image]:
-    return page(Image.objects.filter(team=team).select_related("job"), cursor, size)
+    return page(Image.objects.filter(team=team).select_related("job__model_version__model"), cursor, size)
 
 
 def image_of(team: Team, image_id: UUID) -> Image | None:
@@ -52,13 +56,29 @@ def models() -> QuerySet[ImageModel]:
     return ImageModel.objects.filter(is_active=True)
 
 
+def reference_models(*, category: str = "", words: str = "") -> QuerySet[ReferenceModel]:
+    """The looks there are, by category and then in staff's order."""
+    rows = ReferenceModel.objects.filter(is_active=True).order_by("category", "position", "slug")
+    for word in words.split()[:WORDS_MAX]:
+        rows = rows.filter(Q(name__icontains=word) | Q(description__icontains=word) | Q(slug__icontains=word))
+    return rows.filter(category=category) if category else rows
+
+
+def offered(rows: type[Row], field: str, slug: str) -> Row:
+    """The row of that slug. Raises: InvalidParams, where it is not offered."""
+    row = rows._default_manager.filter(slug=slug, is_active=True).first()
+    if row is None:
+        raise InvalidParams({field: f"There is no {field} called {slug!r}."})
+    return row
+
+
 def catalogue_names() -> dict[str, str]:
-    """What styles and products are called, by `style:slug` and `product:slug`; the retired ones, too."""
+    """What styles, products and looks are called, by `style:slug` and so on; the retired ones, too."""
     return cache.get_or_set("catalogue-names", _read_names, NAMES_SECONDS) or {}
 
 
 def _read_names() -> dict[str, str]:
-    rows = (("style", Style), ("product", Product))
+    rows = (("style", Style), ("product", Product), ("look", ReferenceModel))
     return {f"{kind}:{slug}": name for kind, model in rows for slug, name in model.objects.values_list("slug", "name")}
 
 

@@ -9,11 +9,10 @@ from rest_framework.reverse import reverse
 
 from credits.amounts import plain
 from credits.serializers import AmountField, ReceiptSerializer
-from generation import queries, storage
-from generation.engine import catalog
+from generation import looks, queries, storage
 from generation.errors import InvalidParams
 from generation.models import Image, Job, Style
-from generation.params import COUNT_MAX, MODEL_DEFAULT, QUALITIES, SEED_MAX, SLUG_CHARS_MAX, Params, make, size_name
+from generation.params import COUNT_MAX, QUALITIES, SEED_MAX, SLUG_CHARS_MAX, Params, size_name
 from generation.templatetags.generation import style_preview
 from tenkaigen.strict import NumberField, StrictSerializer, SwitchField, TextField, WholeNumberField
 
@@ -27,14 +26,14 @@ class PromptRequestSerializer(StrictSerializer):
     prompt = TextField(required=True, allow_null=False, help_text="At most 1,000 characters after tidying.")
     style = TextField(max_length=SLUG_CHARS_MAX, help_text="A slug of GET /api/v1/styles.")
     product = TextField(max_length=SLUG_CHARS_MAX)
+    reference_model = TextField(help_text="The id of one of GET /api/v1/reference-models: the look.")
+    custom_model = TextField(help_text="The id of a trained model of your team's own.")
+    version = WholeNumberField(help_text="Of the custom model. Left out: its current one.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        # As on the page: without a size, the product's shape decides.
-        spec = catalog.CATALOG.get(attrs.get("model") or MODEL_DEFAULT)
-        if spec and not attrs.get("size"):
-            attrs["size"] = queries.size_for_product(spec, attrs.get("product") or "")
         try:
-            self._params = make(attrs)
+            # As on the page: what is left open, the look, the model and the product's shape decide.
+            self._params = looks.make(attrs, looks.choice_of(attrs, self.context.get("team")))
         except InvalidParams as error:
             raise serializers.ValidationError({name: [text] for name, text in error.fields.items()}) from error
         return attrs
@@ -168,6 +167,13 @@ class JobSerializer(JobStatusSerializer):
 
     progress = None  # type: ignore[assignment]  # of one job: GET /api/v1/generate/{id}
     size = serializers.SerializerMethodField()
+    custom_model = serializers.UUIDField(
+        source="model_version.model_id",
+        default=None,
+        allow_null=True,
+        help_text="Of the team's own: it was drawn with it.",
+    )
+    version = serializers.IntegerField(source="model_version.number", default=None, allow_null=True)
     images_blocked = serializers.SerializerMethodField(help_text="Made, but stopped by the image check; not charged.")
     credits_per_image = AmountField(source="quote.unit_centi")
     credits_returned = serializers.SerializerMethodField(allow_null=True, help_text="null while the job is open.")
@@ -177,7 +183,8 @@ class JobSerializer(JobStatusSerializer):
         fields = (
             "id", "status", "failure", "images", "images_blocked",
             "prompt", "expanded_prompt", "negative_prompt", "expander", "expansion_note", "style", "franchise",
-            "product", "model", "model_revision", "size", "width", "height", "quality", "count", "seed",
+            "product", "model", "model_revision", "reference_model", "custom_model", "version",
+            "size", "width", "height", "quality", "count", "seed",
             "num_inference_steps", "guidance_scale",
             "credits_per_image", "credits_quoted", "credits_charged", "credits_returned",
             "created_at", "claimed_at", "finished_at", "device_ms", "processing_ms", "stored_bytes",

@@ -1,8 +1,6 @@
 """What people may do with pictures. Pages, REST views, admin actions and commands all come here."""
 
 import secrets
-from dataclasses import replace
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -11,22 +9,21 @@ from django.db import IntegrityError, transaction
 from accounts import activity
 from accounts.models import ApiKey, Team, User
 from credits import plans
-from generation import events, expansion, policy, queries, rates, storage, tasks, transitions
+from credits.pricing import Quote
+from generation import events, looks, queries, rates, storage, tasks, transitions, wording
 from generation.errors import (
-    InvalidParams,
     JobIsOver,
     JobNotOver,
     NotAPicture,
-    PromptRefused,
     RequestKeyReused,
 )
-from generation.models import CatalogueRow, Image, ImageModel, Job, Product, Style
+from generation.looks import DrawnWith
+from generation.models import Image, ImageModel, Job
 from generation.params import SEED_MAX, Params, make, size_name
-from generation.prompts import Expansion, local
+from generation.prompts import Expansion
 from tenkaigen.failpoints import failpoint
 
 REQUEST_KEY_CHARS_MAX = 80
-Row = TypeVar("Row", bound=CatalogueRow)
 
 
 def submit_job(
@@ -45,7 +42,8 @@ def submit_job(
     with: it spends within its own cap.
 
     Raises:
-        InvalidParams: a style, product or model that is not offered.
+        InvalidParams: a style, product, look or model that is not offered, or not the team's.
+        ModelNotReady: the team's model has no version to draw with yet.
         PromptRefused: the policy forbids a prompt.
         RequestKeyReused: the key was used for another request.
         InsufficientCredits, PriceChanged, WalletFrozen, Busy: as `ledger.reserve`.
@@ -56,10 +54,10 @@ def submit_job(
     """
     if first := first_job(team, request_key, params):
         return first
-    model = offered_model(params)
-    words, may_improve = _words_for_now(params)
-    quote = queries.quote(params, model.complexity)
-    job = _new_job(team, user, params, words)
+    drawn = looks.resolve(team, params)
+    quote = price_of(params, drawn)
+    words, may_improve = wording.words_for_now(params, drawn)
+    job = _new_job(team, user, params, words, drawn)
     job.request_key, job.quote, job.api_key = request_key, quote.as_dict(), api_key
     try:
         with transaction.atomic():
@@ -84,66 +82,15 @@ def submit_job(
     return job
 
 
-def suggest_prompt(*, team: Team, params: Params) -> Expansion:
-    """What would be drawn for a request: Gemini's words where this server has it. Takes up to `GEMINI_SECONDS_MAX`.
-
-    When Gemini fails it is our own expansion, and its `note` says why.
-
-    Raises:
-        As `parse_prompt`.
-    """
-    made = parse_prompt(params)
-    return expansion.ask(team.pk, params, made) if _is_improvable(made) else made
-
-
 def improve_job(job_id: UUID) -> bool:
     """Give a waiting job Gemini's words, or at least end its wait. Whether it still waited."""
     job = transitions.awaiting_words().filter(id=job_id).first()
     if job is None:
         return False
-    params = replace(params_of(job), expanded_prompt="")
-    made = expand_prompt(replace(params, negative_prompt=""))
-    if job.negative_prompt == made.negative_prompt:  # nobody asked for it: Gemini may write another
-        params = replace(params, negative_prompt="")
-    made = replace(made, negative_prompt=job.negative_prompt)
-    has_waited = transitions.rewrite(job, expansion.ask(job.team_id, params, made))
+    has_waited = transitions.rewrite(job, wording.better_words(job, params_of(job)))
     if has_waited:
         tasks.ring()
     return has_waited
-
-
-def parse_prompt(params: Params) -> Expansion:
-    """What our own expansion makes of a request, without delay. Nothing is kept.
-
-    Raises:
-        InvalidParams: a style or product that is not offered.
-        PromptRefused: the policy forbids a prompt.
-    """
-    made = expand_prompt(params)
-    _refuse_forbidden(params.prompt, made.prompt, made.negative_prompt)
-    return made
-
-
-def expand_prompt(params: Params) -> Expansion:
-    """What the engine will be given for a request: the person's edit, our expansion, or their bare words.
-
-    Raises:
-        InvalidParams: a style or product that is not offered.
-    """
-    style = _offered(Style, "style", params.style) if params.style else None
-    product = _offered(Product, "product", params.product) if params.product else None
-    made = local.expand(
-        params.prompt,
-        style=queries.recipe_of(style) if style else None,
-        styles=[] if style else [queries.recipe_of(row) for row in queries.styles()],
-        product_recipe=product.recipe if product else "",
-    )
-    negative = params.negative_prompt or (made.negative_prompt if params.expand else "")
-    if not params.expand:
-        return Expansion(params.prompt, negative, params.style, made.franchise, expander="")
-    if params.expanded_prompt:
-        return Expansion(params.expanded_prompt, negative, made.style, made.franchise, expander="person")
-    return Expansion(made.prompt, negative, made.style, made.franchise, made.expander)
 
 
 def cancel_job(job: Job, *, actor: User | str = "system") -> Job:
@@ -208,6 +155,9 @@ def params_of(job: Job) -> Params:
             "seed": job.seed,
             "num_inference_steps": job.num_inference_steps,
             "guidance_scale": job.guidance_scale,
+            "reference_model": job.reference_model,
+            "custom_model": job.model_version.model_id if job.model_version else "",
+            "version": job.model_version.number if job.model_version else None,
         }
     )
 
@@ -225,26 +175,19 @@ def delete_image(image: Image, *, actor: User | str | None = None) -> None:
     transaction.on_commit(storage.with_clean_up(keys), robust=True)
 
 
-def _words_for_now(params: Params) -> tuple[Expansion, bool]:
-    """The best words that are there without asking anybody, and whether Gemini may find better ones."""
-    made = parse_prompt(params)
-    if not _is_improvable(made):
-        return made, False
-    remembered = expansion.known(params, made)
-    return remembered or made, remembered is None and not expansion.is_resting()
-
-
 def _what(job: Job) -> str:
     return f"{job.count} × {job.model}, {size_name(job.width, job.height)}"
 
 
-def _is_improvable(made: Expansion) -> bool:
-    return expansion.is_on() and made.expander == "local"
+def price_of(params: Params, drawn: DrawnWith) -> Quote:
+    """What a request costs now, drawn with that.
 
-
-def offered_model(params: Params) -> ImageModel:
-    """The model that a request names. Raises: InvalidParams, where it is not offered."""
-    return _offered(ImageModel, "model", params.model)
+    Raises:
+        InvalidParams: its base model is not offered.
+        PriceMissing: the price list has a hole where this falls.
+    """
+    base = queries.offered(ImageModel, "model", params.model)
+    return queries.quote(params, drawn.complexity or base.complexity)
 
 
 def first_job(team: Team, request_key: str, params: Params) -> Job | None:
@@ -260,19 +203,7 @@ def job_of_key(team: Team, request_key: str, fingerprint: str) -> Job | None:
     return job
 
 
-def _offered(rows: type[Row], field: str, slug: str) -> Row:
-    row = rows._default_manager.filter(slug=slug, is_active=True).first()
-    if row is None:
-        raise InvalidParams({field: f"There is no {field} called {slug!r}."})
-    return row
-
-
-def _refuse_forbidden(*texts: str) -> None:
-    if rule := policy.refusal(*texts):
-        raise PromptRefused(rule.reason)
-
-
-def _new_job(team: Team, user: User, params: Params, words: Expansion) -> Job:
+def _new_job(team: Team, user: User, params: Params, words: Expansion, drawn: DrawnWith) -> Job:
     return Job(
         id=uuid4(),
         team=team,
@@ -286,6 +217,9 @@ def _new_job(team: Team, user: User, params: Params, words: Expansion) -> Job:
         franchise=words.franchise,
         product=params.product,
         model=params.model,
+        reference_model=params.reference_model,
+        model_version=drawn.version,
+        metadata={"adapters": str(drawn.version.pk)} if drawn.version else {},
         width=params.width,
         height=params.height,
         quality=params.quality,

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from generation.views import export, images, jobs, landing, studio
+from generation.views import export, images, jobs, landing, reference_models, studio
 
 app_name = "generation"
 urlpatterns = [
@@ -13,6 +13,8 @@ urlpatterns = [
     path("studio/quote", studio.quote, name="quote"),
     path("studio/expand", studio.expand, name="expand"),
     path("studio/settings", studio.model_settings, name="model_settings"),
+    path("reference-models", reference_models.reference_models, name="reference_models"),
+    path("reference-models/<slug:slug>", reference_models.reference_model, name="reference_model"),
     path("jobs", jobs.history, name="history"),
     path("jobs/more", jobs.history_more, name="history_more"),
     path("jobs/<uuid:job_id>", jobs.job, name="job"),

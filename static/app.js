@@ -71,7 +71,7 @@ document.addEventListener("htmx:confirm", (event) => {
 
 // A price that is being asked for is waited for: nobody is charged what they have not seen. A change makes it stale
 // until the request that carries the change is on its way.
-const PRICED = "#composer :is([name=count], [name=product], [name=size], [name=quality], [name=model])";
+const PRICED = "#composer :is([name=count], [name=product], [name=size], [name=quality], [name=drawn_with])";
 document.addEventListener("change", (event) => {
   if (event.target.matches(PRICED)) document.getElementById("quote").dataset.stale = "";
 });

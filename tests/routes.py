@@ -91,6 +91,8 @@ ROUTES: dict[str, Row] = {
     "api:job": api(get="read", delete="generate"),
     "api:parse_prompt": api(post="generate"),
     "api:styles": api(get="read"),
+    "api:reference_models": api(get="read"),
+    "api:reference_model": api(get="read"),
     "api:image": api(get="read"),
     "api:provider_webhook": Row(PUBLIC, {}),  # a signature stands for the sign-in: see test_remote_forgeries
     "api:not_found": Row(PUBLIC, {}),
@@ -101,6 +103,8 @@ ROUTES: dict[str, Row] = {
     "generation:quote": page(post="read"),
     "generation:expand": page(post="generate"),
     "generation:model_settings": page(post="read"),
+    "generation:reference_models": page(get="read"),
+    "generation:reference_model": page(get="read"),
     "generation:history": page(get="read"),
     "generation:history_more": page(get="read"),
     "generation:job": page(get="read"),

@@ -82,6 +82,8 @@ class Owner:
             "purchase_id": Purchase.objects.get(team=self.job.team).pk,
             "variant": "original",
             "token": "forged",
+            "slug": "street-style",
+            "reference_id": "street-style",
         }
         return reverse(name, kwargs={part: values[part] for part in PARTS[name]})
 

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,20 +16,26 @@ POLISH = "highly detailed, beautiful composition"
 
 
 def expand(
-    prompt: str, *, style: StyleRecipe | None, styles: Sequence[StyleRecipe] = (), product_recipe: str = ""
+    prompt: str,
+    *,
+    style: StyleRecipe | None,
+    styles: Sequence[StyleRecipe] = (),
+    product_recipe: str = "",
+    look: StyleRecipe | None = None,
 ) -> Expansion:
-    """Dress a prompt in a style's recipe and a product's needs.
+    """Dress a prompt in a look's recipe, a style's, and a product's needs.
 
     Args:
         prompt: the person's words, clean.
         style: the style they chose; None: the first of `styles` whose keyword the prompt names.
         styles: all there are, in order.
         product_recipe: what the product's print area asks for.
+        look: of the reference model they chose. It is nearest to their words; the style goes around both.
     """
     chosen = style or _named_in(prompt, styles)
-    dressed = chosen.recipe.replace("{prompt}", prompt) if chosen else f"{prompt}, {POLISH}"
-    rich = ", ".join(filter(None, [dressed, product_recipe]))
-    negative = ", ".join(filter(None, [chosen.negative_prompt if chosen else "", NEGATIVE_ALWAYS]))
+    recipes = [recipe for recipe in (look, chosen) if recipe]
+    rich = ", ".join(filter(None, [dress(prompt, recipes) if recipes else f"{prompt}, {POLISH}", product_recipe]))
+    negative = ", ".join(filter(None, [*(recipe.negative_prompt for recipe in recipes), NEGATIVE_ALWAYS]))
     return Expansion(
         prompt=rich[:EXPANDED_PROMPT_CHARS_MAX],
         negative_prompt=negative[:NEGATIVE_PROMPT_CHARS_MAX],
@@ -36,6 +43,20 @@ def expand(
         franchise=_franchise_in(prompt),
         expander="local",
     )
+
+
+def dress(words: str, recipes: Sequence[StyleRecipe]) -> str:
+    """Put recipes around words, the first one innermost."""
+    for recipe in recipes:
+        words = recipe.recipe.replace("{prompt}", words)
+    return words
+
+
+def with_trigger_word(made: Expansion, word: str) -> Expansion:
+    """The same with a model's trigger word in front, unless it says it already. An empty word changes nothing."""
+    if not word or _has_word(made.prompt, word):
+        return made
+    return replace(made, prompt=f"{word}, {made.prompt}"[:EXPANDED_PROMPT_CHARS_MAX])
 
 
 def _named_in(prompt: str, styles: Sequence[StyleRecipe]) -> StyleRecipe | None:

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince
 
 from generation import queries
+from generation.models import Job, ReferenceModel
 
 register = template.Library()
 
@@ -34,6 +35,7 @@ ICONS = {
     "theme": '<circle cx="12" cy="12" r="7.5"/><path d="M12 4.5a7.5 7.5 0 0 1 0 15Z" fill="currentColor"/>',
     "arrow": '<path d="M4.5 12h15m0 0-5.5-5.5M19.5 12 14 17.5"/>',
     "wand": '<path d="m4.5 19.5 9-9M15 4v3.5M15 11v2.5M10.5 9H13M17 9h3M17.5 6.5l1-1"/>',
+    "models": '<path d="M12 3.5 20 8v8l-8 4.5L4 16V8Z"/><path d="M4.3 8 12 12.2 19.7 8M12 12.2v8"/>',
     "coin": '<circle cx="12" cy="12" r="7.75"/><path d="M12 8.5c2 2.3 2 4.7 0 7-2-2.3-2-4.7 0-7Z"/>',
 }
 
@@ -54,6 +56,12 @@ def icon(name: str) -> SafeString:
 def style_preview(slug: str) -> str:
     """The address of a style's sample picture; empty until `render_style_previews` has drawn it."""
     return static(f"styles/{slug}.webp") if _has_preview(slug) else ""
+
+
+@register.simple_tag
+def reference_preview(look: ReferenceModel) -> str:
+    """The address of a look's sample picture; empty until `render_previews` has drawn it."""
+    return static(look.preview) if look.preview and _is_static(look.preview) else ""
 
 
 @register.filter
@@ -82,6 +90,25 @@ def product_name(slug: str) -> str:
     return queries.catalogue_names().get(f"product:{slug}", slug)
 
 
+@register.filter
+def drawn_with(job: Job) -> str:
+    """The look and the own model behind a job's pictures, in words; empty: neither."""
+    version = job.model_version
+    own = f"{version.model}, version {version.number}" if version else ""
+    return " · ".join(filter(None, [own, look_name(job.reference_model)]))
+
+
+@register.filter
+def look_name(slug: str) -> str:
+    return queries.catalogue_names().get(f"look:{slug}", slug)
+
+
 @cache
 def _has_preview(slug: str) -> bool:
-    return (Path(settings.BASE_DIR) / "static" / "styles" / f"{slug}.webp").exists()
+    return _is_static(f"styles/{slug}.webp")
+
+
+@cache
+def _is_static(name: str) -> bool:
+    # A row may name a file that another release had; the storage of static files would raise.
+    return (Path(settings.BASE_DIR) / "static" / name).exists()

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.http import HttpRequest
 
 from accounts.models import Team
-from generation import queries, services
+from generation import looks, queries, services, wording
 from generation.errors import InvalidParams
 from generation.forms import GenerateForm
 from generation.models import Job
@@ -14,6 +14,7 @@ from generation.params import size_name
 
 SESSION_KEY = "draft"
 DRAFT_FIELDS = ("prompt", "style", "product")
+CHOSEN = {"reference": "reference_model", "custom": "custom_model", "version": "version"}  # by links to the studio
 
 
 def keep_draft(request: HttpRequest, form: GenerateForm) -> None:
@@ -29,7 +30,8 @@ def initial_of(request: HttpRequest, team: Team) -> dict[str, object]:
     """The values the composer opens with."""
     job = _job_in(request, team)
     if job is None:
-        return dict(request.session.get(SESSION_KEY, {}))
+        chosen = {field: request.GET[name] for name, field in CHOSEN.items() if request.GET.get(name)}
+        return {**request.session.get(SESSION_KEY, {}), **chosen}
     try:
         return _values_of(job, request.GET.get("seed", ""))
     except InvalidParams:  # it was made with something that is no longer offered
@@ -46,7 +48,7 @@ def _job_in(request: HttpRequest, team: Team) -> Job | None:
 def _values_of(job: Job, seed: str) -> dict[str, object]:
     """A job's settings. Its seed only on request: without it, the same words give a new picture."""
     wanted = services.params_of(job)
-    suggested = services.expand_prompt(replace(wanted, negative_prompt="")).negative_prompt
+    suggested = wording.expand_prompt(replace(wanted, negative_prompt=""), looks.of_job(job)).negative_prompt
     values = wanted.as_dict() | {
         "expanded_prompt": job.expanded_prompt if job.expander == "person" else "",
         "negative_prompt": "" if job.negative_prompt == suggested else job.negative_prompt,

@@ -12,11 +12,13 @@ from accounts.access import needs
 from accounts.roles import Ability
 from credits import passes
 from credits.queries import PassState, states_of
-from generation import estimates, queries, services
+from generation import estimates, queries, services, wording
 from generation.cards import card_of, cards_of
+from generation.errors import InvalidParams, ModelNotReady
 from generation.estimates import Estimate
-from generation.forms import GenerateForm, settings_only
+from generation.forms import DRAWN_WITH, GenerateForm, settings_only
 from generation.views.drafts import drop_draft, initial_of
+from generation.views.picker import offer
 from tenkaigen.errors import DomainError
 from tenkaigen.htmx import HtmxRequest, form_again, page_status
 
@@ -24,14 +26,15 @@ from tenkaigen.htmx import HtmxRequest, form_again, page_status
 @needs(Ability.READ)
 @require_GET
 def studio(request: HtmxRequest) -> HttpResponse:
-    form = GenerateForm(initial={"request_key": uuid4().hex, **initial_of(request, request.team)})
+    initial = {"request_key": uuid4().hex, **initial_of(request, request.team)}
+    form = GenerateForm(initial=initial, team=request.team)
     return _page(request, form)
 
 
 @needs(Ability.GENERATE)
 @require_POST
 def submit(request: HtmxRequest) -> HttpResponse:
-    form = GenerateForm(request.POST)
+    form = GenerateForm(request.POST, team=request.team)
     if not form.is_valid():
         return _refused(request, form, 422)
     try:
@@ -69,13 +72,13 @@ def quote(request: HtmxRequest) -> HttpResponse:
 @require_POST
 def expand(request: HtmxRequest) -> HttpResponse:
     """What the model would read. A text the person has edited is kept until they ask for a new one."""
-    form = GenerateForm(request.POST)
+    form = GenerateForm(request.POST, team=request.team)
     if form.is_edited and "anew" not in request.POST:
         return render(request, "generation/_expansion.html", {"form": form, "text": form["expanded_prompt"].value()})
     if not form.is_valid():
         return render(request, "generation/_expansion.html", {"form": form, "problem": form.first_error()}, status=422)
     try:
-        made = services.suggest_prompt(
+        made = wording.suggest_prompt(
             team=request.team, params=replace(form.to_params(), expand=True, expanded_prompt="")
         )
     except DomainError as error:
@@ -88,8 +91,9 @@ def expand(request: HtmxRequest) -> HttpResponse:
 @require_POST
 def model_settings(request: HtmxRequest) -> HttpResponse:
     """The settings that another model offers; what it does not offer falls back to its defaults."""
-    form = GenerateForm(initial={"model": request.POST.get("model", ""), "quality": request.POST.get("quality", "")})
-    return render(request, "generation/_model_settings.html", {"form": form})
+    names = ("quality", "drawn_with", *DRAWN_WITH)
+    form = GenerateForm(initial={name: request.POST.get(name, "") for name in names}, team=request.team)
+    return render(request, "generation/_model_chosen.html", {"form": form})
 
 
 def _page(request: HtmxRequest, form: GenerateForm, status: int = 200) -> HttpResponse:
@@ -106,18 +110,20 @@ def _refused(request: HtmxRequest, form: GenerateForm, status: int) -> HttpRespo
 
 def _composer(request: HtmxRequest, form: GenerateForm) -> dict[str, object]:
     return {
-        "form": form,
+        "form": offer(form, request.team),
         "styles": list(queries.styles()),
         "products": list(queries.products()),
-        "models": list(queries.models()),
         "estimate": _estimate(request, form.data if form.is_bound else form.initial),
     }
 
 
 def _estimate(request: HtmxRequest, values: Mapping[str, object]) -> Estimate | None:
     """What settings cost and who would pay; None where they are not valid, and the form says why."""
-    form = settings_only(values)
-    return estimates.of(request.team, queries.quote(form.to_params())) if form.is_valid() else None
+    form = settings_only(values, request.team)
+    try:
+        return estimates.of_pictures(request.team, form.to_params()) if form.is_valid() else None
+    except (InvalidParams, ModelNotReady):
+        return None
 
 
 def _passes(request: HtmxRequest) -> list[PassState]:

@@ -20,6 +20,7 @@ MEMBERS = [
     *("/studio", "/gallery", "/jobs", "/account/", "/credits/statement"),
     *("/accounts/logout/", "/accounts/password/change/", "/nothing-here"),
     *("/team/", "/team/activity", "/team/delete", "/teams", "/accounts/2fa/", "/accounts/sessions/"),
+    *("/reference-models", "/reference-models/lookbook", "/studio?reference=lookbook"),
     *("/account/delete", "/accounts/reauthenticate/", "/accounts/email/"),
 ]  # fmt: skip
 

@@ -29,7 +29,7 @@ from credits.models import (
 )
 from credits.queries import balance_of
 from generation import services, storage
-from generation.models import Image, ImageModel, Job, Product, Provider, RemoteRequest, Style
+from generation.models import Image, ImageModel, Job, Product, Provider, ReferenceModel, RemoteRequest, Style
 from tests.factories import make_job, make_user, team_of
 from tests.integration import test_billing_admin
 from tests.pictures import deliver
@@ -37,7 +37,7 @@ from tests.remote import make_request
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 MODELS = (User, Team, ApiKey, Activity, Invitation, Wallet, Grant, Hold, Entry, Job, Image, Style, Product, ImageModel)
-MODELS += (Provider, RemoteRequest)
+MODELS += (Provider, ReferenceModel, RemoteRequest)
 # tests/integration/test_credits_admin.py
 ELSEWHERE = (Clawback, Uncollected, Notice, Pass, PassProduct, Plan, PriceVersion, Subscription)
 ELSEWHERE += test_billing_admin.MODELS

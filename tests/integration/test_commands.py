@@ -47,7 +47,7 @@ def test_seeding_twice_adds_nothing_and_keeps_what_staff_changed():
 
 def test_only_the_shipped_model_is_offered_at_first(catalogue):
     assert list(ImageModel.objects.filter(is_active=True).values_list("slug", flat=True)) == ["starter"]
-    assert seed.seed() == {"styles": 0, "products": 0, "models": 0}
+    assert seed.seed() == {"styles": 0, "products": 0, "reference models": 0, "models": 0}
 
 
 def test_every_recipe_keeps_the_persons_words(catalogue):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from generation import expansion, services
+from generation import expansion, wording
 from generation.errors import PromptRefused
 from generation.models import ExpansionUse
 from generation.prompts import gemini as expander
@@ -34,7 +34,7 @@ def team():
 
 
 def suggest(team, **fields):
-    return services.suggest_prompt(team=team, params=make_params(**fields))
+    return wording.suggest_prompt(team=team, params=make_params(**fields))
 
 
 def tokens_of(team) -> int:

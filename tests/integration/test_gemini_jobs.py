@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from credits.audit import find_drift
-from generation import events, expansion, services, tasks, transitions, waits
+from generation import events, expansion, looks, services, tasks, transitions, waits, wording
 from generation.models import Job
 from tests import fake_gemini as fake
 from tests.factories import make_job, make_params, make_user, team_of
@@ -106,7 +106,7 @@ def test_words_that_come_too_late_change_nothing(gemini, bell, messages, meanwhi
         claimed()
     else:
         services.cancel_job(job)
-    late = services.expand_prompt(make_params())
+    late = wording.expand_prompt(make_params(), looks.DrawnWith())
     assert not transitions.rewrite(waiting, late)
     job.refresh_from_db()
     assert (job.expanded_prompt, job.expander) == (OURS, "local")
@@ -115,7 +115,7 @@ def test_words_that_come_too_late_change_nothing(gemini, bell, messages, meanwhi
 
 def test_remembered_words_need_no_wait(gemini, bell, messages, django_capture_on_commit_callbacks):
     user = make_user(credits=100)
-    shown = services.suggest_prompt(team=team_of(user), params=make_params())
+    shown = wording.suggest_prompt(team=team_of(user), params=make_params())
     with django_capture_on_commit_callbacks(execute=True):
         job = make_job(user)
     assert (job.expanded_prompt, job.expander) == (shown.prompt, "gemini")

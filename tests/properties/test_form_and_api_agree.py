@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from accounts.models import Team
 from generation.engine import catalog
 from generation.forms import GenerateForm
 from generation.params import (
@@ -18,6 +19,8 @@ from generation.params import (
     size_name,
 )
 from generation.serializers import JobRequestSerializer
+from tests.customs import make_trained
+from tests.factories import make_user, team_of
 
 STARTER = catalog.get("starter")
 
@@ -35,6 +38,7 @@ def texts(limit: int) -> st.SearchStrategy[str]:
     return st.text(max_size=30) | tricky | around | spaced
 
 
+MINE, FOREIGN = "6f1c1f0e-0000-4000-8000-00000000000a", "6f1c1f0e-0000-4000-8000-00000000000b"
 SIZES = [size_name(*size) for size in STARTER.sizes]
 REQUESTS = st.fixed_dictionaries(
     {"prompt": st.just("a red fox") | texts(PROMPT_CHARS_MAX), "expand": st.booleans()},
@@ -42,6 +46,9 @@ REQUESTS = st.fixed_dictionaries(
         "negative_prompt": texts(NEGATIVE_PROMPT_CHARS_MAX),
         "expanded_prompt": texts(EXPANDED_PROMPT_CHARS_MAX),
         "model": st.sampled_from(["", "starter", "sd15", "none"]),
+        "reference_model": st.sampled_from(["", "street-style", "lookbook", "none", "no such", "x" * 41]),
+        "custom_model": st.sampled_from(["", MINE, MINE.upper(), FOREIGN, "nonsense", " "]),
+        "version": near(1, 3),
         "style": st.sampled_from(["", "anime", "neon"]),
         "product": st.sampled_from(["", "mug", "poster", "t-shirt", "none"]),
         "size": st.sampled_from(["", *SIZES, "768x512", "257x257", "x"]),
@@ -62,21 +69,36 @@ def as_form_data(request: dict[str, Any]) -> dict[str, str]:
     return {**data, "request_key": "k", **({"expand": "on"} if request["expand"] else {})}
 
 
+@pytest.fixture
+def team(catalogue) -> Team:
+    """With a model of its own, drawn by another base model than the usual one, and another team's beside it."""
+    mine, theirs = (team_of(make_user(credits=100)) for _ in range(2))
+    make_trained(mine, id=MINE, base_model="sdxl-lightning")
+    make_trained(theirs, id=FOREIGN, base_model="sdxl-lightning")
+    return mine
+
+
 @pytest.mark.django_db
-@pytest.mark.usefixtures("catalogue")
+@pytest.mark.usefixtures("bell")
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(REQUESTS)
-@example(DULL | {"product": "mug"})
-@example(DULL | {"product": "mug", "size": "512x384", "model": "starter"})
-@example(DULL | {"model": "sd15", "product": "poster"})
-@example(DULL | {"count": 10**30})
-@example(DULL | {"guidance_scale": float("nan")})
-@example(DULL | {"guidance_scale": float("inf")})
-@example(DULL | {"seed": SEED_MAX, "count": COUNT_MAX, "quality": "hd"})
-@example(DULL | {"expand": False, "expanded_prompt": "mine", "negative_prompt": "blur"})
-def test_form_and_api_accept_the_same_requests(request: dict[str, Any]) -> None:
-    form = GenerateForm(as_form_data(request))
-    serializer = JobRequestSerializer(data=request)
+@given(order=REQUESTS)
+@example(order=DULL | {"product": "mug"})
+@example(order=DULL | {"product": "mug", "size": "512x384", "model": "starter"})
+@example(order=DULL | {"model": "sd15", "product": "poster"})
+@example(order=DULL | {"count": 10**30})
+@example(order=DULL | {"guidance_scale": float("nan")})
+@example(order=DULL | {"guidance_scale": float("inf")})
+@example(order=DULL | {"seed": SEED_MAX, "count": COUNT_MAX, "quality": "hd"})
+@example(order=DULL | {"expand": False, "expanded_prompt": "mine", "negative_prompt": "blur"})
+@example(order=DULL | {"reference_model": "street-style"})
+@example(order=DULL | {"reference_model": "street-style", "product": "poster", "quality": "hd"})
+@example(order=DULL | {"custom_model": MINE, "version": 2})
+@example(order=DULL | {"custom_model": MINE, "size": "832x1216"})
+@example(order=DULL | {"custom_model": FOREIGN, "size": "832x1216"})
+@example(order=DULL | {"version": 1})
+def test_form_and_api_accept_the_same_requests(team: Team, order: dict[str, Any]) -> None:
+    form = GenerateForm(as_form_data(order), team=team)
+    serializer = JobRequestSerializer(data=order, context={"team": team})
     assert form.is_valid() == serializer.is_valid(), (form.errors, serializer.errors)
     if form.is_valid():
         assert form.to_params() == serializer.to_params()

@@ -48,15 +48,15 @@ class Command(BaseCommand):
             self.stdout.write(f"{recipe.slug}.webp {len(content)} bytes")
 
 
-def shrink(pixels: np.ndarray) -> bytes:
-    """Encode (height, width, 3) uint8 as WebP of `SIDE_PX`, as well as `BYTES_MAX` allows."""
+def shrink(pixels: np.ndarray, bytes_max: int = BYTES_MAX) -> bytes:
+    """Encode (height, width, 3) uint8 as WebP of `SIDE_PX`, as well as `bytes_max` allows."""
     picture = Pillow.fromarray(pixels).resize((SIDE_PX, SIDE_PX), Pillow.Resampling.LANCZOS)
     content = b""
     for quality in QUALITIES:
         buffer = io.BytesIO()
         picture.save(buffer, "WEBP", quality=quality, method=6)
         content = buffer.getvalue()
-        if len(content) <= BYTES_MAX:
+        if len(content) <= bytes_max:
             break
     return content
 
