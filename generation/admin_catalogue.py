@@ -1,6 +1,6 @@
 """What people choose from, for staff: styles, products and base models. The looks are in `admin_looks`."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -14,7 +14,7 @@ class CatalogueAdmin(admin.ModelAdmin):
 
     list_display: tuple[str, ...] = ("name", "slug", "position", "is_active")
     list_editable = ("position", "is_active")
-    search_fields: tuple[str, ...] = ("name", "slug")
+    search_fields: ClassVar[tuple[str, ...]] = ("name", "slug")
     show_full_result_count = False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
