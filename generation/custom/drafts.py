@@ -33,11 +33,16 @@ def begin(*, team: Team, user: User, reference: ReferenceModel | None = None) ->
     Raises:
         TooManyModels: the team has as many drafts as anybody may have.
     """
-    with rows.waiting():
-        Team.objects.select_for_update(no_key=True).get(pk=team.pk)  # two at once would count the same drafts
+    lock_team(team)
     if CustomModel.objects.filter(team=team, deleted_at=None, submitted_at=None).count() >= DRAFTS_MAX:
         raise TooManyModels(f"Your team has {DRAFTS_MAX} drafts. Train or delete one of them first.")
     return CustomModel.objects.create(team=team, user=user, reference=reference)
+
+
+def lock_team(team: Team) -> None:
+    """Two who begin at once would count the same drafts. Raises: Busy."""
+    with rows.waiting():
+        Team.objects.select_for_update(no_key=True).get(pk=team.pk)
 
 
 @transaction.atomic

@@ -128,13 +128,18 @@ def _submit(
 
 
 def _keep(model: CustomModel, version: ModelVersion, job: Job) -> None:
-    newest = model.versions.order_by("-number").values_list("number", flat=True).first()
-    version.model, version.job, version.number = model, job, (newest or 0) + 1
+    version.model, version.job, version.number = model, job, next_number(model)
     version.save(force_insert=True)
     if model.is_draft:
         model.submitted_at = Now()
     drafts.save(model, "base_model", "submitted_at")
     model.refresh_from_db(fields=["submitted_at"])
+
+
+def next_number(model: CustomModel) -> int:
+    """The number of a locked model's next version. Those of versions that failed are not used again."""
+    newest = model.versions.order_by("-number").values_list("number", flat=True).first()
+    return (newest or 0) + 1
 
 
 def _new_job(model: CustomModel, user: User, version: ModelVersion, steps: int | None) -> Job:
