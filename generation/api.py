@@ -1,13 +1,12 @@
 """The REST interface about pictures: parse, call one service, answer."""
 
 from typing import Any
-from uuid import UUID, uuid4
 
 from django.db.models import QuerySet
 from django.http import HttpResponseRedirect
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,6 +18,7 @@ from accounts.roles import Ability
 from credits import queries as credits
 from credits.serializers import QuoteSerializer
 from generation import estimates, queries, services, storage, wording
+from generation.api_parts import ASK_AGAIN_SECONDS, KEY_HEADER, request_key, uuid_of
 from generation.models import Image, Job
 from generation.serializers import (
     DryRunSerializer,
@@ -33,8 +33,6 @@ from generation.serializers import (
 )
 from tenkaigen.schema import refusals
 
-ASK_AGAIN_SECONDS = {Job.Status.QUEUED: 2, Job.Status.PROCESSING: 1}
-KEY = "Idempotency-Key"
 JOB_ID = OpenApiParameter("job_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
 
 
@@ -53,13 +51,7 @@ class GenerateView(APIView):
         },
         parameters=[
             DryRunSerializer,
-            OpenApiParameter(
-                KEY,
-                str,
-                OpenApiParameter.HEADER,
-                description=f"Of your own making, at most {services.REQUEST_KEY_CHARS_MAX} characters. "
-                "The same key and body again answer with the first job and charge nothing.",
-            ),
+            KEY_HEADER,
         ],
     )
     def post(self, request: Request) -> Response:
@@ -69,7 +61,7 @@ class GenerateView(APIView):
             "team": request.team,
             "user": request.user,
             "params": serializer.to_params(),
-            "request_key": _request_key(request),
+            "request_key": request_key(request),
             "at_most_centi": serializer.validated_data.get("max_credits"),
             "api_key": key_of(request),
         }
@@ -200,7 +192,7 @@ class RootView(APIView):
     permission_classes = [AllowAny]
 
     def get(self, request: Request) -> Response:
-        names = ("schema", "generate", "quotes", "jobs", "parse_prompt", "styles", "reference_models")
+        names = ("schema", "generate", "quotes", "jobs", "parse_prompt", "styles", "reference_models", "models")
         return Response({name: reverse(f"api:{name}", request=request) for name in names})
 
 
@@ -230,29 +222,14 @@ def _detail(request: Request, job: Job) -> Response:
 def _job(request: Request, text: str, jobs: QuerySet[Job] | None = None) -> Job:
     # A job of another team is as absent as one that never was.
     jobs = queries.jobs_of(request.team) if jobs is None else jobs
-    job = jobs.filter(id=_uuid("job_id", text)).first()
+    job = jobs.filter(id=uuid_of("job_id", text)).first()
     if job is None:
         raise NotFound("There is no such job.")
     return job
 
 
 def _image(request: Request, text: str) -> Image:
-    image = queries.image_of(request.team, _uuid("image_id", text))
+    image = queries.image_of(request.team, uuid_of("image_id", text))
     if image is None:
         raise NotFound("There is no such image.")
     return image
-
-
-def _uuid(name: str, text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise ValidationError({name: ["This is not a UUID."]}) from None
-
-
-def _request_key(request: Request) -> str:
-    key = request.headers.get(KEY, "")
-    if len(key) > services.REQUEST_KEY_CHARS_MAX or not (key.isascii() and key.isprintable()):
-        limit = services.REQUEST_KEY_CHARS_MAX
-        raise ValidationError({KEY: [f"Use at most {limit} printable ASCII characters."]})
-    return key or uuid4().hex

@@ -40,7 +40,7 @@ def _raw_body(request: Request) -> bytes:
     # Read, not `request.body`: a body without a length must not be read further than this, either.
     body: bytes = request._request.read(settings.API_BODY_BYTES_MAX + 1)
     if len(body) > settings.API_BODY_BYTES_MAX:
-        raise BodyTooLarge
+        raise BodyTooLarge(settings.API_BODY_BYTES_MAX)
     return body
 
 

@@ -1,5 +1,6 @@
 """What something would cost and whether it would be accepted, without doing it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ from credits import queries as credits
 from credits.pricing import Ask, Quote
 from credits.queries import Preview
 from generation import looks, services
+from generation.models import CustomModel, Job
 from generation.params import Params
 
 
@@ -61,3 +63,15 @@ def rehearse(*, team: Team, params: Params, request_key: str, **order: Any) -> E
         job = services.submit_job(team=team, params=params, request_key=f"rehearsal:{uuid4()}", **order)
         transaction.set_rollback(True)
     return of(team, Quote.from_dict(job.quote))
+
+
+def rehearse_training(submit: Callable[..., Job], model: CustomModel, **order: Any) -> Estimate:
+    """Order a training and undo it, as `rehearse`. `submit` is one of `custom.services`, `order` what it takes.
+
+    Raises:
+        Everything that `submit` raises.
+    """
+    with transaction.atomic():
+        job = submit(model, **order)
+        transaction.set_rollback(True)
+    return of(model.team, Quote.from_dict(job.quote))

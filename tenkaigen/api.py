@@ -23,8 +23,8 @@ class BodyTooLarge(APIException):
     status_code = 413
     default_code = "too_large"
 
-    def __init__(self) -> None:
-        super().__init__(f"Send at most {settings.API_BODY_BYTES_MAX:,} bytes.")
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(f"Send at most {bytes_max:,} bytes.")
 
 
 class MinuteThrottle(BaseThrottle):
@@ -69,7 +69,7 @@ class SmallJSONParser(JSONParser):
         request = (parser_context or {}).get("request")
         # WSGI servers end the stream after as many bytes as this header says, so it can be believed.
         if request is not None and int(request.META.get("CONTENT_LENGTH") or 0) > settings.API_BODY_BYTES_MAX:
-            raise BodyTooLarge
+            raise BodyTooLarge(settings.API_BODY_BYTES_MAX)
         try:
             return super().parse(stream, media_type, parser_context)
         except RecursionError:

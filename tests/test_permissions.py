@@ -20,13 +20,15 @@ from accounts.roles import ROLES_OF, SCOPE_OF, Ability, Role
 from credits import passes
 from credits.models import Notice, Pass, PassProduct, Purchase
 from generation import events, storage
-from generation.models import Image, Job
+from generation.models import CustomModel, Image, Job, ModelVersion, TrainingImage
+from tests.custom import add_pictures, make_model
 from tests.factories import make_job, make_member, make_user, team_of
 from tests.pictures import deliver
 from tests.routes import API, HIDDEN, PAGE, PUBLIC, ROUTES, STAFF, TICKET
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 
+MODELS = (CustomModel, ModelVersion, TrainingImage)
 METHODS = ("get", "post", "put", "patch", "delete")
 ELSEWHERE = (
     "admin:",
@@ -37,6 +39,7 @@ ELSEWHERE = (
 OBJECTS = (
     *("session_id", "team_id", "member_id", "invitation_id"),
     *("job_id", "image_id", "key_id", "pass_id", "notice_id", "purchase_id"),
+    *("model_id", "picture_id"),
 )
 
 
@@ -66,6 +69,7 @@ class Owner:
     key_text: str
     waiting_pass: Pass
     notice: Notice
+    model: CustomModel
 
     def address(self, name: str) -> str:
         values = {
@@ -80,6 +84,9 @@ class Owner:
             "pass_id": self.waiting_pass.pk,
             "notice_id": self.notice.pk,
             "purchase_id": Purchase.objects.get(team=self.job.team).pk,
+            "model_id": self.model.pk,
+            "picture_id": self.model.pictures.values_list("pk", flat=True)[0],
+            "number": self.model.current.number,
             "variant": "original",
             "token": "forged",
             "slug": "street-style",
@@ -90,7 +97,7 @@ class Owner:
 
 @pytest.fixture
 def owner() -> Owner:
-    user = make_user(credits=100)
+    user = make_user(credits=1000)
     (image,) = deliver(make_job(user))
     key, text = account_services.create_api_key(team=team_of(user), user=user, name="theirs")
     make_member(team_of(user))
@@ -100,13 +107,15 @@ def owner() -> Owner:
     waiting = passes.issue(team=team_of(user), product=flash, reference="sale", actor="test")
     notice = Notice.objects.create(wallet=team_of(user).wallet, kind="low", key="1000", text="Few credits are left.")
     Purchase.objects.create(team=team_of(user), kind="pack", slug="x", name="x", price_cents=1, currency="INR")
-    return Owner(user, make_job(user), image, key, text, waiting, notice)
+    model = make_model(user)
+    add_pictures(model, 1)  # so that it can be refined
+    return Owner(user, make_job(user), image, key, text, waiting, notice, model)
 
 
 def everything() -> list[Any]:
     rows = [
         list(model.objects.order_by("pk").values())
-        for model in (Job, Image, ApiKey, Membership, Team, Invitation, Pass, Notice)
+        for model in (Job, Image, ApiKey, Membership, Team, Invitation, Pass, Notice, *MODELS)
     ]
     for row in rows[2]:
         del row["last_used_at"]
@@ -233,7 +242,9 @@ def test_it_is_there_for_its_owner(name, owner):
         address += f"?token={ticket}"
     if name == "accounts:restore_team":
         account_services.close_team(team=team_of(owner.user), actor=owner.user)
-    answers = {method: getattr(client, method)(address).status_code for method in ("get", "post")}
+    methods = ("delete",) if set(ROUTES[name].needs) == {"patch", "delete"} else ("get", "post")
+    sent = {"content_type": "application/json"} if ROUTES[name].guard == API else {}
+    answers = {method: getattr(client, method)(address, **sent).status_code for method in methods}
     assert 404 not in answers.values()
     assert [status for status in answers.values() if status < 400 or status in (409, 422, 429)], answers
 

@@ -54,6 +54,11 @@ def versions_of(model: CustomModel) -> QuerySet[ModelVersion]:
     return model.versions.select_related("job", "parent").order_by("-number")
 
 
+def versions_page(model: CustomModel, cursor: str | None, size: int) -> Page[ModelVersion]:
+    """As `versions_of`, a page at a time. Raises: BadCursor."""
+    return page(versions_of(model), cursor, size)
+
+
 def version_of(model: CustomModel, number: int) -> ModelVersion | None:
     return versions_of(model).filter(number=number).first()
 

@@ -117,10 +117,12 @@ def delete_model(model: CustomModel, *, actor: User | str) -> None:
         pictures = list(model.pictures.values_list("key", "thumbnail_key"))
         model.pictures.all().delete()
         transaction.on_commit(storage.with_clean_up(key for pair in pictures for key in pair), robust=True)
+        if model.is_draft:
+            model.delete()
+            return
         model.current, model.deleted_at = None, Now()
         drafts.save(model, "current", "deleted_at")
-        if not model.is_draft:
-            _record(model, actor, "model.deleted")
+        _record(model, actor, "model.deleted")
 
 
 def _refuse_in_use(versions: list[ModelVersion]) -> None:

@@ -4,13 +4,14 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import uuid4
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from accounts import activity
-from accounts.models import User
+from accounts.models import ApiKey, User
 from credits import plans
 from credits.pricing import Quote
 from generation import rates, services, tasks, transitions
@@ -22,15 +23,36 @@ from generation.models import CustomModel, Job, ModelVersion
 from generation.params import SEED_MAX
 from tenkaigen.failpoints import failpoint
 
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Who orders a training, and what for a request that may come again."""
+
+    user: User
+    request_key: str
+    fingerprint: str
+    at_most_centi: int | None
+    api_key: ApiKey | None
+
+
 Prepare = Callable[[CustomModel, plans.Limits], tuple[Job, Quote, ModelVersion]]
 
 
-def submit_training(model: CustomModel, *, user: User, request_key: str, at_most_centi: int | None = None) -> Job:
+def submit_training(
+    model: CustomModel,
+    *,
+    user: User,
+    request_key: str,
+    at_most_centi: int | None = None,
+    api_key: ApiKey | None = None,
+    fingerprint: str = "",
+) -> Job:
     """Train a model for the first time, also again after a training that failed: credits, job and version in one
     transaction, and a bell after it.
 
     A repeated `request_key` for the same model returns the first job and charges nothing. `at_most_centi` is the price
-    in credits that the person was shown; they are never charged more.
+    in credits that the person was shown; they are never charged more. `api_key` is what the request came with,
+    `fingerprint` what must be equal when the request key comes again; empty: that it is this model.
 
     Raises:
         InvalidParams: something is still missing; `problems_of` says what.
@@ -39,10 +61,10 @@ def submit_training(model: CustomModel, *, user: User, request_key: str, at_most
         TooManyModels: the plan allows fewer models, or less storage.
         RequestKeyReused: the key was used for another request.
         NoSuchModel, Busy: as `rows.lock`.
-        InsufficientCredits, PriceChanged, WalletFrozen, Busy: as `ledger.reserve`.
+        InsufficientCredits, PriceChanged, WalletFrozen, KeyCapReached: as `transitions.submit`.
         TooFast, TooManyJobs, QueueFull: as `submit_job`.
     """
-    fingerprint = _fingerprint(kind=Job.Kind.CREATION, model=str(model.pk))
+    fingerprint = fingerprint or _fingerprint(kind=Job.Kind.CREATION, model=str(model.pk))
 
     def prepare(model: CustomModel, limits: plans.Limits) -> tuple[Job, Quote, ModelVersion]:
         rules.refuse_trained(model)
@@ -51,7 +73,7 @@ def submit_training(model: CustomModel, *, user: User, request_key: str, at_most
         version = ModelVersion(iteration=0)
         return _new_job(model, user, version, model.train_steps), rules.quote_of(model), version
 
-    return _submit(model, user, request_key, fingerprint, at_most_centi, prepare)
+    return _submit(model, _Order(user, request_key, fingerprint, at_most_centi, api_key), prepare)
 
 
 def refine(
@@ -62,6 +84,7 @@ def refine(
     parent: ModelVersion | None = None,
     steps: int | None = None,
     at_most_centi: int | None = None,
+    api_key: ApiKey | None = None,
 ) -> Job:
     """Train the next version, from `parent` (the current one), with pictures that are new since then, or more steps.
 
@@ -82,29 +105,29 @@ def refine(
         version = ModelVersion(iteration=queries.refinements_of(model) + 1, parent=start)
         return _new_job(model, user, version, steps), rules.quote_refinement(model, start), version
 
-    return _submit(model, user, request_key, fingerprint, at_most_centi, prepare)
+    return _submit(model, _Order(user, request_key, fingerprint, at_most_centi, api_key), prepare)
 
 
-def _submit(
-    model: CustomModel, user: User, request_key: str, fingerprint: str, at_most_centi: int | None, prepare: Prepare
-) -> Job:
+def _submit(model: CustomModel, order: _Order, prepare: Prepare) -> Job:
     """Everything that a first training and a refinement have in common. `prepare` is called with the model locked."""
     team = model.team
-    if first := services.job_of_key(team, request_key, fingerprint):
+    if first := services.job_of_key(team, order.request_key, order.fingerprint):
         return first
     try:
         with transaction.atomic():
             model = rows.lock(model)
-            if first := services.job_of_key(team, request_key, fingerprint):  # the one we waited for made it
+            if first := services.job_of_key(
+                team, order.request_key, order.fingerprint
+            ):  # the one we waited for made it
                 return first
             was_draft = model.is_draft
             rules.refuse_open_training(model)
             limits = plans.limits_of(team.pk)
             _refuse_texts(model)
             job, quote, version = prepare(model, limits)
-            job.request_key, job.request_fingerprint = request_key, fingerprint
-            job.quote, job.plan = quote.as_dict(), limits.plan
-            transitions.submit(job, quote, limits, at_most_centi=at_most_centi)
+            job.request_key, job.request_fingerprint = order.request_key, order.fingerprint
+            job.quote, job.plan, job.api_key = quote.as_dict(), limits.plan, order.api_key
+            transitions.submit(job, quote, limits, at_most_centi=order.at_most_centi)
             _keep(model, version, job)
             # Reserving locked the wallet, so no other submit of this team is counting right now.
             if was_draft:
@@ -114,14 +137,14 @@ def _submit(
             rates.refuse_haste(team, limits)
             verb = "model.refined" if version.iteration else "model.trained"
             activity.record(
-                team=team, actor=user, verb=verb, target=model.name, model=str(model.pk), version=version.number,
+                team=team, actor=order.user, verb=verb, target=model.name, model=str(model.pk), version=version.number,
                 job=str(job.pk),
             )  # fmt: skip
             tasks.ring(job.kind)
             failpoint("submit.before_commit")
     except IntegrityError:
         # Another request with this key, about another model, was a moment earlier.
-        if first := services.job_of_key(team, request_key, fingerprint):
+        if first := services.job_of_key(team, order.request_key, order.fingerprint):
             return first
         raise
     return job

@@ -350,8 +350,8 @@ def test_a_deleted_team_leaves_no_model_behind(user, django_capture_on_commit_ca
     assert not default_storage.exists(model.current.adapter_key)
     assert not CustomModel.objects.filter(deleted_at=None).exists() and not TrainingImage.objects.exists()
     model.refresh_from_db()
-    draft.refresh_from_db()
-    assert (model.name, model.description, draft.name, draft.trigger_word) == ("-", "", "-", draft.trigger_word)
+    assert (model.name, model.description) == ("-", "")
+    assert not CustomModel.objects.filter(pk=draft.pk).exists()
 
 
 def test_lists_ask_the_same_number_of_questions_however_long_they_are(user):
