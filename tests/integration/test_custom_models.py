@@ -342,16 +342,15 @@ def test_a_model_is_renamed_at_any_time(user):
 
 
 def test_a_deleted_team_leaves_no_model_behind(user, django_capture_on_commit_callbacks):
-    model, draft = make_model(user), make_draft(user)
+    model = make_model(user)
+    make_draft(user)
     storage.put(model.current.adapter_key, b"x")
     refine(model, steps=100)
     with django_capture_on_commit_callbacks(execute=True):
         team_purged.send(sender=None, team=model.team)
     assert not default_storage.exists(model.current.adapter_key)
-    assert not CustomModel.objects.filter(deleted_at=None).exists() and not TrainingImage.objects.exists()
-    model.refresh_from_db()
-    assert (model.name, model.description) == ("-", "")
-    assert not CustomModel.objects.filter(pk=draft.pk).exists()
+    assert not CustomModel.objects.filter(team=team_of(user)).exists() and not TrainingImage.objects.exists()
+    assert Job.objects.filter(team=team_of(user)).count() == 2
 
 
 def test_lists_ask_the_same_number_of_questions_however_long_they_are(user):
