@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from generation.models import Job, Provider, RemoteRequest
 from generation.remote import pictures, wire
+from generation.uploads.decoding import UploadsBusy
 from tenkaigen import outgoing
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class Gateway:
             return pictures.decode(answer.body, width=job.width, height=job.height)
         except pictures.BadPicture as error:
             raise CallFailed(REFUSED, f"no picture: {error}") from error
+        except UploadsBusy as error:
+            raise CallFailed(UNSURE, "all readers of pictures are at work") from error
 
 
 def secret_of(provider: Provider) -> str:

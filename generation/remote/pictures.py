@@ -1,17 +1,16 @@
-"""From a provider's file to pixels. Nothing of the file but its pixels goes on. Pure."""
+"""From a provider's file to pixels, by the limited child that reads uploads, too. Nothing but them goes on."""
 
-import io
-import warnings
 from typing import TYPE_CHECKING
 
-from PIL import Image as Pillow
+from generation.errors import PictureRefused
+from generation.training_limits import UPLOAD_BYTES_MAX
+from generation.uploads.decoding import Decoder
 
 if TYPE_CHECKING:
     import numpy as np
 
-FORMATS = ("PNG", "JPEG", "WEBP")
 CONTENT_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
-BYTES_MAX = 20 * 2**20
+BYTES_MAX = UPLOAD_BYTES_MAX
 
 
 class BadPicture(Exception):
@@ -23,21 +22,13 @@ def decode(content: bytes, *, width: int, height: int) -> "np.ndarray":
 
     Raises:
         BadPicture: another format, size or number of frames, or broken.
+        UploadsBusy: all children are at work; later is early enough.
     """
     import numpy as np
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-            # With a list of formats Pillow asks no other parser, some of which start programs.
-            with Pillow.open(io.BytesIO(content), formats=FORMATS) as picture:
-                # The size stands in the header: nothing is unpacked before it is known to be what was ordered.
-                if picture.size != (width, height):
-                    raise BadPicture(f"{picture.width}x{picture.height} instead of {width}x{height}")
-                if getattr(picture, "n_frames", 1) != 1:
-                    raise BadPicture("more than one frame")
-                return np.array(picture.convert("RGB"), dtype=np.uint8)
-    except BadPicture:
-        raise
-    except Exception as error:  # Pillow's parsers raise whatever their format brings with it
-        raise BadPicture(f"{type(error).__name__}: {error}"[:200]) from error
+    with Decoder() as decoder:
+        try:
+            pixels = decoder.read_exact(content, width, height)
+        except PictureRefused as refused:
+            raise BadPicture(f"{refused} Ordered: {width}x{height}, came: {len(content):,} bytes.") from refused
+    return np.frombuffer(pixels.rgb, np.uint8).reshape(height, width, 3).copy()

@@ -157,7 +157,7 @@ def test_the_heaviest_pictures_we_take_need_less_than_400_mb(peaks):
     heavy = {
         "progressive": encoded(plain, "JPEG", progressive=True, subsampling=0, quality=30),
         "clear": hostile_files.SIGNATURE + ihdr(*sides, colour=6) + idat(4 * 7300, 5400) + hostile_files.chunk(b"IEND"),
-        "webp": encoded(plain.resize((4096, 4096)).convert("RGBA"), "WEBP", method=0, lossless=True, quality=0),
+        "webp": encoded(Pillow.new("RGBA", (4096, 4096), "teal"), "WEBP", method=0, lossless=True, quality=0),
     }
     del plain
     before = forget_peak()
@@ -221,7 +221,7 @@ def test_colours_come_out_as_people_saw_them():
 
 def test_large_pictures_are_made_smaller_and_small_ones_are_left():
     assert read(encoded(scene(size=(3072, 1000)), "PNG")).size == (1536, 500)
-    assert read(encoded(scene(size=(4000, 6500)), "PNG")).size == (945, 1536)
+    assert read(encoded(scene(size=(4000, 6500)), "PNG", compress_level=1)).size == (945, 1536)
     assert read(encoded(scene(size=(128, 1536)), "PNG")).tobytes() == scene(size=(128, 1536)).tobytes()
 
 
