@@ -13,7 +13,7 @@ from django.utils.html import format_html
 
 from credits.admin.columns import actor_of, credits_column
 from credits.models import Entry
-from generation import admin_catalogue, admin_looks, admin_providers, services, storage, transitions
+from generation import admin_catalogue, admin_looks, admin_models, admin_providers, services, storage, transitions
 from generation.engine import catalog
 from generation.models import Image, Job
 from tenkaigen.admin import LookAdmin, OneByOneAdmin, link_to, link_to_list
@@ -22,6 +22,7 @@ THUMBNAIL_PX = 64
 admin_catalogue.register()
 admin_looks.register()
 admin_providers.register()
+admin_models.register()
 
 
 class ModelFilter(admin.SimpleListFilter):

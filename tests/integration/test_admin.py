@@ -31,7 +31,7 @@ from credits.queries import balance_of
 from generation import services, storage
 from generation.models import Image, ImageModel, Job, Product, Provider, ReferenceModel, RemoteRequest, Style
 from tests.factories import make_job, make_user, team_of
-from tests.integration import test_billing_admin
+from tests.integration import test_billing_admin, test_model_admin
 from tests.pictures import deliver
 from tests.remote import make_request
 
@@ -40,7 +40,7 @@ MODELS = (User, Team, ApiKey, Activity, Invitation, Wallet, Grant, Hold, Entry, 
 MODELS += (Provider, ReferenceModel, RemoteRequest)
 # tests/integration/test_credits_admin.py
 ELSEWHERE = (Clawback, Uncollected, Notice, Pass, PassProduct, Plan, PriceVersion, Subscription)
-ELSEWHERE += test_billing_admin.MODELS
+ELSEWHERE += test_billing_admin.MODELS + test_model_admin.MODELS
 LEDGER = (Wallet, Grant, Hold, Entry)
 LOOK_ONLY = (*LEDGER, Job, ApiKey, Activity, Invitation, RemoteRequest)
 PASSWORD = "correct horse battery"
