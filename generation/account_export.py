@@ -15,7 +15,7 @@ from accounts.models import Activity, ApiKey, Membership, Team, User
 from credits.amounts import plain
 from credits.queries import whole_statement
 from generation import storage
-from generation.models import Image, Job
+from generation.models import CustomModel, Image, Job, ModelVersion, TrainingImage
 
 logger = structlog.get_logger(__name__)
 CHUNK_ROWS = 500
@@ -25,6 +25,8 @@ ABOUT = """What is in here
 profile.json      you: addresses, teams and roles, API keys (without their secrets), what you did
 prompts.json      every job you ordered: its words, its settings, what it cost
 images/           your pictures, named as in prompts.json
+models.json       the models of your own that you began: captions, versions, settings
+models/           the pictures they learned from, and the trained files (safetensors)
 statements/       the credits of the teams you own, every movement
 missing.txt       only if a picture's file could not be read
 """
@@ -33,6 +35,17 @@ JOB_FIELDS = (
     "model", "model_revision", "width", "height", "quality", "count", "seed", "num_inference_steps", "guidance_scale",
     "charged_centi", "finished_at",
 )  # fmt: skip
+MODEL_FIELDS = ("id", "team_id", "name", "description", "trigger_word", "base_model", "created_at", "submitted_at")
+VERSION_FIELDS = (
+    "number",
+    "iteration",
+    "settings",
+    "losses",
+    "base_revision",
+    "adapter_sha256",
+    "created_at",
+    "finished_at",
+)
 STATEMENT_COLUMNS = ("number", "time", "kind", "amount", "available_after", "reserved_after", "reason")
 
 
@@ -68,12 +81,12 @@ def zip_of(user: User) -> Iterator[bytes]:
         for team in Team.objects.filter(memberships__user=user, memberships__role=Membership.Role.OWNER):
             archive.writestr(f"statements/{team.pk}.csv", _statement(team))
             yield outlet.take()
-        for image in Image.objects.filter(job__user=user).order_by("id").iterator(chunk_size=CHUNK_ROWS):
-            name = _name(image)
+        archive.writestr("models.json", _json(list(_models(user))))
+        for name, key in _files(user):
             try:
-                content = storage.read(image.key)
+                content = storage.read(key)
             except Exception as error:  # every back end has its own family of errors; the rest is still worth having
-                logger.warning("export_misses_picture", image=str(image.pk), error=type(error).__name__)
+                logger.warning("export_misses_picture", file=name, error=type(error).__name__)
                 missing.append(name)
                 continue
             archive.writestr(name, content, zipfile.ZIP_STORED)
@@ -110,6 +123,31 @@ def _jobs(user: User) -> Iterator[dict[str, object]]:
         yield {name: getattr(job, name) for name in JOB_FIELDS} | {
             "images": [_name(image) for image in job.images.all()]
         }
+
+
+def _models(user: User) -> Iterator[dict[str, object]]:
+    models = CustomModel.objects.filter(user=user, deleted_at=None).order_by("created_at", "id")
+    for model in models.prefetch_related("pictures", "versions").iterator(chunk_size=CHUNK_ROWS):
+        yield {name: getattr(model, name) for name in MODEL_FIELDS} | {
+            "pictures": [{"file": _picture_name(one), "caption": one.caption} for one in model.pictures.all()],
+            "versions": [{name: getattr(one, name) for name in VERSION_FIELDS} for one in model.versions.all()],
+        }
+
+
+def _files(user: User) -> Iterator[tuple[str, str]]:
+    """What a file is called in the zip, and its key."""
+    for image in Image.objects.filter(job__user=user).order_by("id").iterator(chunk_size=CHUNK_ROWS):
+        yield _name(image), image.key
+    pictures = TrainingImage.objects.filter(model__user=user, model__deleted_at=None).order_by("id")
+    for picture in pictures.iterator(chunk_size=CHUNK_ROWS):
+        yield _picture_name(picture), picture.key
+    versions = ModelVersion.objects.filter(model__user=user, deleted_at=None).exclude(adapter_key="").order_by("id")
+    for version in versions.iterator(chunk_size=CHUNK_ROWS):
+        yield f"models/{version.model_id}/version-{version.number}.safetensors", version.adapter_key
+
+
+def _picture_name(picture: TrainingImage) -> str:
+    return f"models/{picture.model_id}/{picture.pk}.png"
 
 
 def _statement(team: Team) -> str:

@@ -6,7 +6,7 @@ from django.dispatch import receiver
 
 from accounts.models import Team, User
 from accounts.signals import member_left, team_closed, team_purged
-from generation import events, services
+from generation import events, retention, services
 from generation.models import Image, Job
 from tenkaigen.errors import DomainError
 
@@ -36,10 +36,11 @@ def cancel_open_jobs(team: Team) -> None:
 
 @receiver(team_purged)
 def erase_what_it_made(sender: object, team: Team, **kwargs: object) -> None:
-    """Delete a team's pictures with their files, and the words of its jobs; the jobs stay, as receipts."""
+    """Delete a team's pictures and models with their files, and the words of its jobs; the jobs stay, as receipts."""
     cancel_open_jobs(team)
     while batch := list(Image.objects.filter(team=team).order_by("id")[:ERASE_BATCH]):
         for image in batch:
             services.delete_image(image)
+    retention.erase(team)
     words = {"prompt": "", "expanded_prompt": "", "negative_prompt": "", "metadata": {}}
     Job.objects.filter(team=team).update(**words)

@@ -71,3 +71,12 @@ def cleanup_images() -> None:
     from generation import cleanup
 
     cleanup.delete_expired()
+
+
+@shared_task(name="generation.cleanup_models")
+def cleanup_models() -> None:
+    """Every hour: forget drafts nobody went on with, and checkpoints nobody will."""
+    from generation import retention
+
+    retention.forget_checkpoints()
+    retention.forget_drafts()

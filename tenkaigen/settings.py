@@ -349,6 +349,7 @@ CELERY_BEAT_SCHEDULE = {
     "write counts": {"task": "generation.write_counts", "schedule": 60.0},
     "sweep jobs": {"task": "generation.sweep", "schedule": SWEEP_SECONDS},
     "clean up expired images": {"task": "generation.cleanup_images", "schedule": 3600.0},
+    "clean up models": {"task": "generation.cleanup_models", "schedule": 3600.0},
     "clean up accounts": {"task": "accounts.clean_up", "schedule": 3600.0},
     "work off the billing inbox": {"task": "credits.work_inbox", "schedule": 60.0},
     "grant months of paid years": {"task": "credits.settle_years", "schedule": 3600.0},

@@ -6,7 +6,7 @@ from generation import cleanup, storage
 
 
 class Command(BaseCommand):
-    help = "List files that no image names; with --apply, delete them. Young ones may belong to a running job and stay."
+    help = "List files that no row names; with --apply, delete them. Young ones may belong to a running job and stay."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--apply", action="store_true", help="delete, not only list")
