@@ -14,7 +14,6 @@ import torch
 
 from generation.engine import (
     Batch,
-    BrokenPictures,
     DeviceLost,
     EngineError,
     ImageRequest,
@@ -25,18 +24,20 @@ from generation.engine import (
     Training,
     Watcher,
 )
+from generation.engine.calls import call_arguments, check_batch, to_pixels
 from generation.engine.catalog import ModelSpec
 from generation.engine.framing import cut, fit
 from generation.engine.levers import Levers
 from generation.engine.loading import Shelf, load
 from generation.engine.loras import Loras
 from generation.engine.preview import CleanEstimate, Previewer
+from generation.engine.training import Lesson, check_training, follow, precision
 from generation.engine.words import Words
 
 if TYPE_CHECKING:
     import numpy as np
 
-REQUESTS_MAX = 64
+TRAINING_SHARE = 1.5  # what a training may need, in what drawing with the model needs; an estimate
 
 
 class DiffusionEngine:
@@ -68,7 +69,7 @@ class DiffusionEngine:
                 with _device_errors_named():
                     pipe, loaded = load(self._shelf, model, self.device, self._levers)
                 self._words[model] = Words(pipe, self._shelf.spec(model), self._levers.prompt_cache_bytes)
-                self._loras[model] = Loras(pipe, self._levers.loras_max)
+                self._loras[model] = Loras(pipe, self._levers.loras_max, model)
                 self._resident[model] = (pipe, loaded, Previewer(pipe))
             return self._resident[model][1]
 
@@ -105,7 +106,7 @@ class DiffusionEngine:
                 try:
                     pictures = pipe(
                         **self._prompts(batch),
-                        **_arguments(batch, spec),
+                        **call_arguments(batch, spec),
                         callback_on_step_end=_callback(batch, spec, previewer, on_step),
                         output_type="pt",
                     ).images
@@ -116,59 +117,33 @@ class DiffusionEngine:
 
     def train(self, training: Training, watcher: Watcher, *, resume: bytes = b"") -> Trained:
         """See `Engine.train`."""
-        raise EngineError(f"{self._shelf.spec(training.model).title} cannot be trained on this machine.")
+        spec = self._shelf.spec(training.model)
+        check_training(training, spec)
+        dtype = precision(self.device)
+        levers = Levers(channels_last=self._levers.channels_last, attention=self._levers.attention)
+        # The libraries draw weights that are replaced at once from everybody's chance.
+        with self._turn, torch.random.fork_rng(), _device_errors_named():
+            self._make_room(spec)
+            try:
+                pipe, base = load(self._shelf, training.model, self.device, levers, dtype=dtype)
+                return follow(Lesson(pipe, base, spec, training, dtype), watcher, resume)
+            finally:
+                pipe = None
+                gc.collect()
+                _give_memory_back()
+
+    def _make_room(self, spec: ModelSpec) -> None:
+        """A training has weights of its own; where they do not fit beside those to draw with, these have to go."""
+        held = sum(loaded.bytes for loaded in self.resident())
+        if self.memory_bytes and held + TRAINING_SHARE * spec.memory_bytes > self.memory_bytes:
+            for loaded in self.resident():
+                self.unload(loaded.name)
 
     def _prompts(self, batch: Batch) -> dict[str, Any]:
         words = self._words[batch.model]
         with words.lock:
             self._loras[batch.model].use(batch.adapters)
             return words.arguments(batch)
-
-
-def check_batch(batch: Batch, spec: ModelSpec) -> None:
-    """Raises: ValueError, when the batch asks for something the catalogue does not offer."""
-    if not 1 <= len(batch.requests) <= REQUESTS_MAX:
-        raise ValueError(f"a batch holds 1 to {REQUESTS_MAX} requests, not {len(batch.requests)}")
-    if (batch.width, batch.height) not in spec.sizes:
-        raise ValueError(f"{spec.name} offers no {batch.width}x{batch.height}")
-    if not spec.steps_min <= batch.num_inference_steps <= spec.steps_max:
-        raise ValueError(f"{spec.name} takes {spec.steps_min} to {spec.steps_max} steps")
-    if not spec.guidance_min <= batch.guidance_scale <= spec.guidance_max:
-        raise ValueError(f"{spec.name} takes guidance {spec.guidance_min} to {spec.guidance_max}")
-
-
-def to_pixels(pictures: torch.Tensor) -> list[np.ndarray]:
-    """Finished pictures as bytes, converted where they are: a quarter of the copy, and no detour by PIL.
-
-    Args:
-        pictures: (batch, 3, height, width), any float dtype and device, 0 to 1.
-
-    Returns:
-        One (height, width, 3) uint8 array per picture, on the host, contiguous.
-
-    Raises:
-        BrokenPictures: some hold NaN or infinity; carries the others.
-    """
-    is_fine = torch.isfinite(pictures).flatten(1).all(dim=1).tolist()
-    pixels = pictures.nan_to_num().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    made = list(pixels.cpu().numpy())
-    if not all(is_fine):
-        raise BrokenPictures([picture if fine else None for picture, fine in zip(made, is_fine, strict=True)])
-    return made
-
-
-def _arguments(batch: Batch, spec: ModelSpec) -> dict[str, Any]:
-    width, height = spec.drawn_size(batch.width, batch.height)
-    return {
-        "width": width,
-        "height": height,
-        "num_inference_steps": batch.num_inference_steps,
-        spec.guidance_argument: batch.guidance_scale,
-        # One generator per picture and always on the CPU: the noise depends on the seed alone, not on the
-        # neighbours in the batch and not on the device.
-        "generator": [torch.Generator("cpu").manual_seed(request.seed) for request in batch.requests],
-        **spec.call_arguments,
-    }
 
 
 def _callback(

@@ -76,10 +76,12 @@ class Shelf:
         return spec, folder, locked.revision
 
 
-def load(shelf: Shelf, name: str, device: str, levers: Levers) -> tuple[Any, LoadedModel]:
+def load(
+    shelf: Shelf, name: str, device: str, levers: Levers, *, dtype: torch.dtype | None = None
+) -> tuple[Any, LoadedModel]:
     """Read a model from disk onto `device`: (the diffusers pipeline, what the load took).
 
-    The seconds include the imports of the first load in a process.
+    The seconds include the imports of the first load in a process. `dtype` is that of the catalogue, if none is given.
 
     Raises:
         ModelUnavailable: see `Shelf.check`; or the sampler is not the one the catalogue demands.
@@ -88,7 +90,7 @@ def load(shelf: Shelf, name: str, device: str, levers: Levers) -> tuple[Any, Loa
     spec, folder, revision = shelf.check(name)
     pipe = _pipeline_class(spec).from_pretrained(
         folder,
-        dtype=_dtype(spec, device),
+        dtype=dtype or _dtype(spec, device),
         variant=spec.variant,
         local_files_only=True,
         use_safetensors=True,

@@ -62,7 +62,7 @@ class Words:
                 words["negative_prompt"] = [request.negative_prompt for request in batch.requests]
             return words
         with self.lock:
-            return _together(self._rows_of(batch))
+            return together(self._rows_of(batch))
 
     def _rows_of(self, batch: Batch) -> list[Row]:
         keys = [self._key(batch, request) for request in batch.requests]
@@ -89,30 +89,32 @@ class Words:
 
     def _encode(self, keys: Sequence[Key]) -> list[Row]:
         """One row per key, by one call per kind of guidance: (1, ...) tensors without padding."""
-        spec = self._spec
         rows: dict[Key, Row] = {}
         for is_guided in {key[2] for key in keys}:
             chosen = [key for key in keys if key[2] == is_guided]
-            extra = {"max_sequence_length": spec.call_arguments["max_sequence_length"]} if _has_length(spec) else {}
-            if spec.pipeline in WITH_GUIDANCE:
-                extra["do_classifier_free_guidance"] = is_guided
-                if spec.supports_negative_prompt:
-                    extra["negative_prompt"] = [key[1] for key in chosen]
+            prompts, negatives = [key[0] for key in chosen], [key[1] for key in chosen] if is_guided else None
             with torch.inference_mode():
-                parts = self._pipe.encode_prompt(
-                    prompt=[key[0] for key in chosen],
-                    device=self._pipe._execution_device,
-                    num_images_per_prompt=1,
-                    **extra,
-                )
-            named = dict(zip(RETURNED[spec.pipeline], parts, strict=True))
-            named.pop("", None)
-            rows |= {key: _row(named, place) for place, key in enumerate(chosen)}
+                rows |= zip(chosen, encode(self._pipe, self._spec, prompts, negatives), strict=True)
         return [rows[key] for key in keys]
 
 
-def _has_length(spec: ModelSpec) -> bool:
-    return "max_sequence_length" in spec.call_arguments
+def encode(pipe: Any, spec: ModelSpec, prompts: list[str], negatives: list[str] | None = None) -> list[Row]:
+    """One row per prompt, (1, ...) tensors without padding; gradients reach the encoders where the caller lets them.
+
+    Args:
+        negatives: for a second pass with guidance; None: there will be none.
+    """
+    extra: dict[str, Any] = {}
+    if "max_sequence_length" in spec.call_arguments:
+        extra["max_sequence_length"] = spec.call_arguments["max_sequence_length"]
+    if spec.pipeline in WITH_GUIDANCE:
+        extra["do_classifier_free_guidance"] = negatives is not None
+        if spec.supports_negative_prompt and negatives is not None:
+            extra["negative_prompt"] = negatives
+    parts = pipe.encode_prompt(prompt=prompts, device=pipe._execution_device, num_images_per_prompt=1, **extra)
+    named = dict(zip(RETURNED[spec.pipeline], parts, strict=True))
+    named.pop("", None)
+    return [_row(named, place) for place in range(len(prompts))]
 
 
 def _row(named: dict[str, torch.Tensor | None], place: int) -> Row:
@@ -123,7 +125,7 @@ def _row(named: dict[str, torch.Tensor | None], place: int) -> Row:
     return {name: part.clone() for name, part in row.items()}
 
 
-def _together(rows: list[Row]) -> dict[str, Any]:
+def together(rows: list[Row]) -> dict[str, Any]:
     """Rows of one family as a batch. Shorter prompts are padded with zeros and masked, as the pipelines do it."""
     named: dict[str, Any] = {}
     for name in rows[0]:
