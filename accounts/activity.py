@@ -32,6 +32,8 @@ WORDS = {
     "account.closed": "deleted the account",
     "account.confirmed": "confirmed the e-mail address",
     "account.exported": "took along everything there is",
+    "account.mfa_off": "switched two-step sign-in off",
+    "account.mfa_on": "switched two-step sign-in on",
     "account.restored": "restored the account",
     "billing.bought": "bought",
     "billing.dispute_lost": "lost the dispute",

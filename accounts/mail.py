@@ -5,26 +5,36 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.template.loader import render_to_string
 
-from accounts.models import Invitation
+from accounts.models import Invitation, Membership, Team, User
 
 logger = structlog.get_logger(__name__)
 
 
 def send_invitation(invitation: Invitation, link: str) -> bool:
     """Send an invitation's link to its address. Whether the mail server took it."""
-    context = {
-        "invitation": invitation,
-        "link": link,
-        "site_name": settings.SITE_NAME,
-        "days": settings.INVITATION_DAYS,
-    }
+    return _send("invitation", invitation.email, invitation=invitation, link=link, days=settings.INVITATION_DAYS)
+
+
+def tell_role(member: Membership, role: str, *, actor: User) -> bool:
+    """Tell a person that somebody gave them another role. Whether the mail server took it; it is not sent again."""
+    label = Membership.Role(role).label.lower()
+    return _send("role_changed", member.user.email, team=member.team, role=label, actor=actor)
+
+
+def tell_removed(person: User, team: Team, *, actor: User) -> bool:
+    """Tell a person that somebody took them out of a team. Whether the mail server took it; it is not sent again."""
+    return _send("member_removed", person.email, team=team, actor=actor)
+
+
+def _send(template: str, address: str, **context: object) -> bool:
+    context |= {"site_name": settings.SITE_NAME, "site_url": settings.SITE_URL}
     message = EmailMessage(
-        subject=" ".join(render_to_string("emails/invitation_subject.txt", context).split()),
-        body=render_to_string("emails/invitation.txt", context),
-        to=[invitation.email],
+        subject=" ".join(render_to_string(f"emails/{template}_subject.txt", context).split()),
+        body=render_to_string(f"emails/{template}.txt", context),
+        to=[address],
     )
     try:
         return message.send() == 1
     except OSError as error:  # smtplib's errors are OSErrors, too
-        logger.warning("invitation_not_sent", invitation=str(invitation.pk), error=type(error).__name__)
+        logger.warning("mail_not_sent", template=template, error=type(error).__name__)
         return False

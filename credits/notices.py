@@ -14,7 +14,7 @@ import structlog
 from django.conf import settings
 from django.core.cache import cache
 from django.core.mail import EmailMessage
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Sum
 from django.db.models.fields import TextField
 from django.db.models.functions import Cast, Coalesce, Now
 from django.template.loader import render_to_string
@@ -31,8 +31,12 @@ LOOK_BACK_ENTRIES = 100_000  # when nobody knows what the last run saw
 WALLETS_A_BATCH = 500
 ENDS_A_RUN = 2_000  # grants; the next run goes on
 MAILS_A_RUN = 500
+MAIL_CLAIM = timedelta(minutes=10)  # longer than any mail server takes to answer
+MAIL_ATTEMPTS_MAX = 3  # that were begun and never heard of again
 NEWEST = 5_000  # notices; a mail that has failed for longer is not sent any more
 IN_FORCE = Q(grants__effective_at__lte=Now()) & (Q(grants__expires_at=None) | Q(grants__expires_at__gt=Now()))
+
+_DUE = Q(mail_attempts__lt=MAIL_ATTEMPTS_MAX) & (Q(mail_due_at=None) | Q(mail_due_at__lte=Now()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,12 @@ def dismiss(*, team: Team, notice_id: int) -> bool:
 
 
 def mail_waiting() -> int:
-    """Send the mails of new notices, each once; one that the server refuses waits for the next run. How many went."""
-    waiting = _newest().filter(mailed_at=None, seen_at=None, wallet__team__closed_at=None)
+    """Send the mails of new notices; one that the server refuses waits for the next run. How many went.
+
+    Each goes once, unless a run is cut off between the mail server's yes and its own note: then it is sent again after
+    `MAIL_CLAIM`, `MAIL_ATTEMPTS_MAX` times at most. Rather twice than never.
+    """
+    waiting = _newest().filter(_DUE, mailed_at=None, seen_at=None, wallet__team__closed_at=None)
     return sum(_mail(notice) for notice in waiting.select_related("wallet__team").order_by("pk")[:MAILS_A_RUN])
 
 
@@ -171,7 +179,8 @@ def _newest() -> QuerySet[Notice]:
 
 
 def _mail(notice: Notice) -> bool:
-    if not Notice.objects.filter(pk=notice.pk, mailed_at=None).update(mailed_at=Now()):
+    mine = Notice.objects.filter(_DUE, pk=notice.pk, mailed_at=None)
+    if not mine.update(mail_due_at=Now() + MAIL_CLAIM, mail_attempts=F("mail_attempts") + 1):
         return False  # another run sends it
     team = notice.wallet.team
     context = {"notice": notice, "team": team, "site_name": settings.SITE_NAME, "site_url": settings.SITE_URL}
@@ -182,10 +191,12 @@ def _mail(notice: Notice) -> bool:
     )
     try:
         if message.send() == 1:
+            Notice.objects.filter(pk=notice.pk).update(mailed_at=Now())
             return True
         reason = "nobody took it"
     except OSError as error:  # smtplib's errors are OSErrors, too
         reason = type(error).__name__
     logger.warning("notice_not_sent", notice=notice.pk, error=reason)
-    Notice.objects.filter(pk=notice.pk).update(mailed_at=None)
+    # Heard of, so it does not count: a mail server may be away for hours.
+    Notice.objects.filter(pk=notice.pk).update(mail_due_at=None, mail_attempts=F("mail_attempts") - 1)
     return False

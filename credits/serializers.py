@@ -165,6 +165,9 @@ class ReceiptSerializer(serializers.Serializer):
     reserved = AmountField(source="reserved_centi", help_text="Credits that were set aside.")
     charged = AmountField(source="charged_centi")
     released = AmountField(source="released_centi", help_text="Of those set aside; 0.00 while the job is open.")
+    uncollected = AmountField(
+        source="uncollected_centi", help_text="Delivered when the team could not pay any more; nobody is asked for it."
+    )
     pass_images = serializers.IntegerField(help_text="Images that a pass was to pay.")
     pass_images_charged = serializers.IntegerField()
     price_version = serializers.CharField(source="quote.version")

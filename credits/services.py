@@ -1,9 +1,12 @@
 """What people and the system do with credits outside a job. All of it goes through the ledger."""
 
+from datetime import timedelta
+
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from accounts import activity
 from accounts.models import Team, User
@@ -17,6 +20,8 @@ from tenkaigen.errors import Busy
 
 logger = structlog.get_logger(__name__)
 EXPIRY_TEAMS_MAX = 1000  # a run
+EXPIRY_LOOK_BACK = timedelta(days=3)  # of an hourly run; one a night looks at all, for what a dispute gave back late
+EXPIRY_WHOLE_AT_HOUR = 3  # UTC
 AUDIT_SECONDS_MAX = 900  # a check; a page's statements get far less
 DRIFT_SHOWN_MAX = 20  # lines in the alarm; the command prints all
 TEXT_CHARS_MAX = 100  # of a reference or a reason that a person writes
@@ -86,9 +91,15 @@ def unfreeze(*, team: Team, actor: str) -> None:
     logger.warning("wallet_unfrozen", team=str(team.pk), actor=actor)
 
 
-def expire_all() -> int:
-    """Write off what is left of grants that have ended, team by team. How many teams lost something."""
+def expire_all(*, look_back: timedelta | None = None) -> int:
+    """Write off what is left of grants that have ended, team by team. How many teams lost something.
+
+    With `look_back` only of those that ended so long ago or less: nearly all that ever ended have nothing left, and to
+    read them every hour takes longer with every year. An index of those that have would turn every movement cold.
+    """
     ended = Grant.objects.filter(expires_at__lte=Now(), available_centi__gt=0)
+    if look_back is not None:
+        ended = ended.filter(expires_at__gt=Now() - look_back)
     teams = ended.values_list("wallet__team_id", flat=True).distinct()[:EXPIRY_TEAMS_MAX]
     written_off = 0
     for team_id in list(teams):
@@ -98,6 +109,12 @@ def expire_all() -> int:
         except Busy:
             logger.info("expire_later", team=str(team_id))
     return written_off
+
+
+def expire_due() -> int:
+    """What is due at this hour: the newest ends, and once a night all there are. How many teams lost something."""
+    is_night = timezone.now().hour == EXPIRY_WHOLE_AT_HOUR
+    return expire_all(look_back=None if is_night else EXPIRY_LOOK_BACK)
 
 
 def audit() -> list[str]:

@@ -16,7 +16,7 @@ def expire() -> None:
     """Every hour: write off what is left of grants that have ended. They could not be spent any more before, either."""
     from credits import services
 
-    services.expire_all()
+    services.expire_due()
 
 
 @shared_task(name="credits.notify")

@@ -129,3 +129,62 @@ ROUTES: dict[str, Row] = {
     "generation:image": page(get="read"),
     "generation:file": Row(PUBLIC, {}),  # by a link that is signed and runs out
 }
+
+# What no role opens: what strangers (and programs with a key, which opens no page) are answered, and what everybody who
+# is signed in is, by method: get, post, put, patch, delete; one word stands for all five. `login`, `studio` and
+# `password` (asked again) are where somebody is sent, as are addresses; `absent` is 404, `no` 405, `gone` 410. Objects
+# in the addresses are made up. Where allauth asks for the password first, it asks by every method.
+ANSWERS: dict[str, tuple[str, str]] = {
+    "healthz": ("page", "page"),
+    "readyz": ("page", "page"),
+    "accounts:account": ("login", "page no no no no"),
+    "accounts:end_session": ("login", "no absent no no no"),
+    "accounts:close_account": ("login", "password"),
+    "accounts:restore_account": ("login", "/account/ /account/ no no no"),
+    "generation:export": ("login", "no page no no no"),
+    "accounts:teams": ("login", "page 422 no no no"),
+    "accounts:switch_team": ("login", "no absent no no no"),
+    "accounts:restore_team": ("login", "no absent no no no"),
+    "accounts:invitation": ("gone gone no no no", "gone gone no no no"),
+    "accounts:open_invitation": ("gone no no no no", "gone no no no no"),
+    "credits:plans": ("page no no no no", "page no no no no"),
+    "stripe_webhook": ("no absent no no no", "no absent no no no"),
+    "api:root": ("page no no no no", "page no no no no"),
+    "api:schema": ("page no no no no", "page no no no no"),
+    "api:provider_webhook": ("no broken no no no", "no broken no no no"),
+    "api:not_found": ("page no no no no", "page no no no no"),
+    "generation:landing": ("page no no no no", "page no no no no"),
+    "generation:start": ("no 422 no no no", "no 422 no no no"),
+    "generation:file": ("absent no no no no", "absent no no no no"),
+    "mfa_index": ("login", "page no no no no"),
+    "mfa_authenticate": ("login", "studio"),
+    "mfa_reauthenticate": ("login", "password"),
+    "mfa_activate_totp": ("login", "password"),
+    "mfa_deactivate_totp": ("login", "absent"),
+    "mfa_view_recovery_codes": ("login", "absent no no no no"),
+    "mfa_generate_recovery_codes": ("login", "password"),
+    "mfa_download_recovery_codes": ("login", "absent"),
+    "usersessions_list": ("login", "page /accounts/sessions/ /accounts/sessions/ no no"),
+    "account_login": ("page page page no no", "studio"),
+    "account_logout": ("/ / no no no", "page / no no no"),
+    "account_inactive": ("page no no no no", "page no no no no"),
+    "account_signup": ("page page page no no", "studio"),
+    "account_reauthenticate": ("login", "page page page no no"),
+    "account_email": ("login", "page /accounts/email/ /accounts/email/ no no"),
+    "account_email_verification_sent": ("page no no no no", "page no no no no"),
+    "account_change_password": ("login", "page page page no no"),
+    "account_set_password": ("login", "/accounts/password/change/"),
+    "account_reset_password": ("page page page no no", "page page page no no"),
+    "account_confirm_login_code": ("login", "studio"),
+    "account_confirm_email": ("page absent no no no", "page absent no no no"),
+    "account_reset_password_from_key_done": ("page no no no no", "page no no no no"),
+    "account_reset_password_from_key": ("page", "page"),
+    "account_reset_password_done": ("page no no no no", "page no no no no"),
+}
+# Pages of the admin that open for staff without any right; all others of it refuse them.
+OF_ALL_STAFF = {
+    "admin:index",
+    "admin:jsi18n",
+    "admin:password_change",
+    "admin:password_change_done",
+}

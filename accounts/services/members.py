@@ -14,8 +14,8 @@ RANKS = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
 
 
 @transaction.atomic
-def change_role(*, member: Membership, role: str, actor: User) -> None:
-    """Give a member another role. The role they have changes nothing.
+def change_role(*, member: Membership, role: str, actor: User) -> bool:
+    """Give a member another role. Whether this call did it: the role they have changes nothing.
 
     Raises:
         OwnerStays: the member is the owner, or the role is: a team is handed over by `transfer_team`.
@@ -27,8 +27,10 @@ def change_role(*, member: Membership, role: str, actor: User) -> None:
     if member.user_id == actor.pk:
         raise NotAllowed("Nobody changes their own role.")
     check_rank(team, actor, role)
-    if Membership.objects.filter(pk=member.pk).exclude(role=role).update(role=role):
+    is_new = bool(Membership.objects.filter(pk=member.pk).exclude(role=role).update(role=role))
+    if is_new:
         activity.record(team=team, actor=actor, verb="member.role_changed", target=member.user.email, role=role)
+    return is_new
 
 
 @transaction.atomic

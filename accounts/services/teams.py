@@ -46,8 +46,8 @@ def rename_team(*, team: Team, name: str, actor: User) -> None:
 
 
 @transaction.atomic
-def transfer_team(*, team: Team, to: Membership, actor: User) -> None:
-    """Make a member the owner; who was the owner becomes an admin. To the owner, it changes nothing.
+def transfer_team(*, team: Team, to: Membership, actor: User) -> bool:
+    """Make a member the owner; who was the owner becomes an admin. Whether this call did it: an owner stays one.
 
     Raises:
         Membership.DoesNotExist: the member has left in the meantime.
@@ -55,11 +55,12 @@ def transfer_team(*, team: Team, to: Membership, actor: User) -> None:
     lock_team(team)
     heir = Membership.objects.select_related("user").get(pk=to.pk, team=team)
     if heir.role == Role.OWNER:
-        return
+        return False
     Membership.objects.filter(team=team, role=Role.OWNER).update(role=Role.ADMIN)
     Membership.objects.filter(pk=heir.pk).update(role=Role.OWNER)
     Team.objects.filter(pk=team.pk).update(email=heir.user.email)
     activity.record(team=team, actor=actor, verb="team.transferred", target=heir.user.email)
+    return True
 
 
 @transaction.atomic

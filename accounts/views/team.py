@@ -74,9 +74,11 @@ def role(request: HtmxRequest, member_id: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, problem="There is no such role.", status=422)
     try:
-        services.change_role(member=member, role=form.cleaned_data["role"], actor=request.user)
+        is_new = services.change_role(member=member, role=form.cleaned_data["role"], actor=request.user)
     except DomainError as error:
         return _refused(request, error)
+    if is_new:
+        mail.tell_role(member, form.cleaned_data["role"], actor=request.user)
     return _back(request, f"{member.user.email} has another role now.")
 
 
@@ -95,6 +97,7 @@ def remove(request: HtmxRequest, member_id: int) -> HttpResponse:
         services.remove_member(member=member, actor=request.user)
     except DomainError as error:
         return _refused(request, error)
+    mail.tell_removed(member.user, member.team, actor=request.user)
     return _back(request, f"{member.user.email} is no longer in the team.")
 
 
@@ -123,7 +126,8 @@ def transfer(request: HtmxRequest, member_id: int) -> HttpResponse:
             words="They can then delete the team and remove you from it. You become an admin.",
             button="Hand it over",
         )
-    services.transfer_team(team=request.team, to=member, actor=request.user)
+    if services.transfer_team(team=request.team, to=member, actor=request.user):
+        mail.tell_role(member, Membership.Role.OWNER, actor=request.user)
     return _back(request, f"{member.user.email} owns the team now.")
 
 

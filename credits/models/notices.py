@@ -20,6 +20,10 @@ class Notice(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     seen_at = models.DateTimeField(null=True, editable=False)
     mailed_at = models.DateTimeField(null=True, editable=False)
+    mail_due_at = models.DateTimeField(null=True, editable=False, help_text="Nobody sends its mail before this.")
+    mail_attempts = models.PositiveSmallIntegerField(
+        default=0, db_default=0, editable=False, help_text="Begun, and not heard of."
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["wallet", "kind", "key"], name="notice_once_per_key")]

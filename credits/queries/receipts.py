@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import Prefetch
 
 from accounts.models import Team
-from credits.models import Entry, Hold
+from credits.models import Entry, Hold, Uncollected
 from credits.pricing import Quote
 
 ENTRIES = Prefetch("entries", Entry.objects.select_related("grant__of_pass").order_by("seq"))
@@ -19,6 +19,7 @@ class JobReceipt:
 
     quote: Quote
     holds: list[Hold]
+    uncollected_centi: int = 0  # delivered after the hold had ended, when the wallet could not pay any more
 
     @property
     def first(self) -> Hold:
@@ -62,10 +63,17 @@ class JobReceipt:
 
 
 def receipt_of(team: Team, job_id: UUID) -> JobReceipt | None:
-    """The receipt of a team's job, in two statements; None where nothing was reserved for it."""
+    """The receipt of a team's job, in two statements; None where nothing was reserved for it.
+
+    A third one only where a hold ended before its job did.
+    """
     holds = Hold.objects.filter(wallet__team=team, reference__in=[str(job_id), f"{job_id}:late"])
     found = list(holds.order_by("created_at", "reference").prefetch_related(ENTRIES))
-    return JobReceipt(Quote.from_dict(found[0].quote), found) if found else None
+    if not found:
+        return None
+    lapsed = [hold.pk for hold in found if hold.state == Hold.State.EXPIRED]
+    owed = Uncollected.objects.filter(hold__in=lapsed).values_list("amount_centi", flat=True) if lapsed else []
+    return JobReceipt(Quote.from_dict(found[0].quote), found, sum(owed))
 
 
 def first_holds(job_ids: Collection[UUID]) -> dict[str, Hold]:

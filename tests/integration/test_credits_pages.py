@@ -12,7 +12,7 @@ from accounts.roles import Role
 from credits import passes, plans, queries, services
 from credits.charts import burn_down, round_up
 from credits.models import Entry, Grant, Notice, Pass, PassProduct, Plan, Subscription
-from credits.queries import Balance, Day, Summary
+from credits.queries import Balance, Day, Summary, balance_of
 from generation.services import cancel_job
 from tests.factories import give, make_job, make_member, make_user, team_of
 from tests.integration.pages import HTMX, client_of, complete, make_stranger
@@ -289,6 +289,18 @@ def test_a_job_that_was_settled_late_has_one_receipt(client, user, team):
     receipt = queries.receipt_of(team, job.pk)
     assert receipt and (receipt.charged_centi, receipt.released_centi, len(receipt.holds)) == (600, 0, 2)
     assert [entry.kind for entry in receipt.entries] == ["reserve", "release", "reserve", "settle"]
+
+
+def test_a_receipt_shows_what_could_not_be_collected(client, user, team):
+    from credits import ledger
+
+    job = make_job(user)
+    ledger.lapse(team_id=team.pk, reference=str(job.pk))
+    services.adjust(team=team, amount_centi=-balance_of(team).available_centi, reference="gone", actor="t", reason="t")
+    ledger.settle(team_id=team.pk, reference=str(job.pk), delivered=1)
+    receipt = queries.receipt_of(team, job.pk)
+    assert receipt and (receipt.charged_centi, receipt.uncollected_centi) == (0, 600)
+    assert "6 credits: delivered late, and you owe nothing for it" in text_of(client, f"/jobs/{job.pk}/receipt")
 
 
 def test_another_teams_receipt_is_not_there(user):

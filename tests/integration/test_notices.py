@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.core import mail
 from django.core.cache import cache
+from django.core.mail import EmailMessage
 from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
@@ -223,6 +224,30 @@ def test_a_mail_that_fails_is_sent_by_the_next_run(team, monkeypatch):
     assert mail.outbox == []
     assert notices.notify_all() == notices.Told(low=0, expiry=0, mailed=1)
     assert len(mail.outbox) == 1
+
+
+def test_a_mail_whose_run_was_cut_off_is_sent_again_and_not_for_ever(team, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def die(*args):
+        raise Killed
+
+    ending(team, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(EmailMessage, "send", die)
+        with pytest.raises(Killed):
+            notices.notify_all()
+        assert notices.mail_waiting() == 0  # its claim still holds
+        for _ in range(2):
+            Notice.objects.update(mail_due_at=timezone.now())
+            with pytest.raises(Killed):
+                notices.mail_waiting()
+    Notice.objects.update(mail_due_at=timezone.now())
+    assert notices.mail_waiting() == 0 and mail.outbox == []
+    Notice.objects.update(mail_attempts=2)
+    assert notices.mail_waiting() == 1 and Notice.objects.get().mailed_at is not None
+    assert notices.mail_waiting() == 0 and len(mail.outbox) == 1
 
 
 def test_a_notice_is_put_away_once_and_by_its_team_only(team):

@@ -16,6 +16,7 @@ from django.urls import reverse
 from accounts import services
 from accounts.models import Activity, KnownAddress, User
 from accounts.signals import person_confirmed
+from tenkaigen.cache import MEMORY
 from tests.factories import make_user, team_of
 from tests.integration.pages import client_of
 
@@ -187,6 +188,22 @@ def test_a_known_and_an_unknown_address_get_the_same_answer_for_the_same_work(ur
     assert len(mail.outbox) == (0 if url == LOGIN else 2)
 
 
+def test_inviting_a_known_and_an_unknown_address_is_one_and_the_same(hashed, settings):
+    settings.MAIL_IS_SHOWN = False
+    make_user(email="known@example.com")
+    answers, work, mails = [], [], []
+    for name in ("known@example.com", "nobody@example.com"):
+        client = client_of(make_user(email=f"o-{name}", name="Foxes"))
+        hashed.clear()
+        first = client.post("/team/invitations", {"email": name, "role": "member"})
+        work.append(len(hashed))
+        text = body(client.get(first.url)).replace(f"o-{name}", "").replace("o-ADDRESS", "")
+        answers.append((first.status_code, first.url, re.sub(r"/[0-9a-f-]{36}/|/members/\d+/", "/ID/", text)))
+        mails.append(re.sub(r"o-\S+@|/invitations/\S+", "", f"{mail.outbox[-1].subject} {mail.outbox[-1].body}"))
+    assert answers[0] == answers[1] and mails[0] == mails[1]
+    assert work == [0, 0] and [sent.to for sent in mail.outbox] == [["known@example.com"], ["nobody@example.com"]]
+
+
 # --- Limits -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("email", ["known@example.com", "nobody@example.com"])
 def test_an_account_is_tried_five_times_from_wherever(email):
@@ -210,6 +227,19 @@ def test_an_address_tries_a_limited_number_of_accounts():
     assert b"not correct" in answers[9].content and b"Too many failed" in answers[10].content
     other = Client(REMOTE_ADDR="10.9.9.9").post(LOGIN, {"login": "p@example.com", "password": "wrong"})
     assert b"not correct" in other.content
+
+
+def test_an_account_is_tried_five_times_also_while_redis_is_away(settings):
+    away = {"BACKEND": "tenkaigen.cache.ForgivingRedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
+    settings.CACHES = settings.CACHES | {"default": away}
+    MEMORY.clear()
+    user = make_user()
+    texts = [Client().post(LOGIN, {"login": user.email, "password": "wrong"}).content.decode() for _ in range(5)]
+    assert all("not correct" in text for text in texts)
+    assert b"Too many failed" in Client().post(LOGIN, {"login": user.email, "password": PASSWORD}).content
+    cache.set("anything", 1)
+    assert cache.get("anything") is None
+    MEMORY.clear()
 
 
 # --- The second step --------------------------------------------------------------------------------------------------
@@ -236,6 +266,19 @@ def test_a_recovery_code_signs_in_once():
     assert used.post("/accounts/2fa/authenticate/", {"code": codes[0]}).url == "/studio"
     again = sign_in(user)
     assert b'class="error"' in again.post("/accounts/2fa/authenticate/", {"code": codes[0]}).content
+
+
+def test_switching_the_second_step_off_is_mailed_and_in_the_log(django_capture_on_commit_callbacks):
+    user = make_user()
+    client = sign_in(user)
+    with django_capture_on_commit_callbacks(execute=True):
+        switch_on(client)
+    mail.outbox.clear()
+    assert client.post("/accounts/2fa/totp/deactivate/").status_code == 302
+    (told,) = mail.outbox
+    assert told.to == [user.email] and "eactivated" in told.body
+    log = Activity.objects.filter(team=team_of(user), verb__startswith="account.mfa").order_by("created_at")
+    assert [(line.verb, line.actor_user) for line in log] == [("account.mfa_on", user), ("account.mfa_off", user)]
 
 
 def test_the_secret_of_the_app_is_encrypted(settings):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.core import mail
 from django.db import transaction
 from django.utils import timezone
 
@@ -205,6 +206,23 @@ def test_a_team_is_handed_over():
     team.refresh_from_db()
     assert team.email == heir.email and verbs(team)[-1] == "team.transferred"
     assert client.post(address).status_code == 403
+
+
+def test_people_are_told_by_mail_when_others_change_their_place():
+    owner = make_user(name="Foxes", email="ana@example.com")
+    member = make_member(team_of(owner))
+    client = client_of(owner)
+    for url, form in (("role", {"role": "viewer"}), ("role", {"role": "viewer"}), ("remove", {})):
+        assert client.post(f"/team/members/{place(member).pk}/{url}", form).url == "/team/"
+    changed, removed = mail.outbox  # the role that somebody has is no news
+    assert (changed.to, removed.to) == ([member.email], [member.email])
+    assert "ana@example.com changed your role" in changed.body and "you are now its viewer" in changed.body
+    assert removed.subject.startswith("You are no longer in Foxes") and "Your keys for it have stopped" in removed.body
+    verbs = Activity.objects.filter(target=member.email).order_by("created_at").values_list("verb", flat=True)
+    assert list(verbs) == ["member.role_changed", "member.removed"]
+    heir = make_member(team_of(owner))
+    client.post(f"/team/members/{place(heir).pk}/owner")
+    assert mail.outbox[2].to == [heir.email] and "you are now its owner" in mail.outbox[2].body
 
 
 def test_an_admin_does_not_take_the_team():
