@@ -3,6 +3,7 @@
 For each route and each method, what everybody is answered: `tests/routes.py` has the table. A new route needs a row.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -72,6 +73,7 @@ def everything(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, U
 @pytest.fixture
 def unrendered(monkeypatch):
     """Who is let in shows in the status; to render two thousand pages takes a minute."""
+    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
     monkeypatch.setattr(Template, "render", lambda self, context=None, request=None: "")
     monkeypatch.setattr(SpectacularAPIView, "_get_schema_response", lambda self, request: Response({}))
 

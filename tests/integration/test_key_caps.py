@@ -1,19 +1,18 @@
 """A key's own cap a month: what counts, what comes back, what it says, and where a key stands."""
 
 from datetime import UTC, datetime
-from uuid import uuid4
 
 import pytest
-from django.db import transaction
 
 from accounts.models import ApiKey
-from credits import plans
+from credits.amounts import plain
 from credits.models import Entry, Hold
-from credits.pricing import Quote
-from generation import services, transitions
+from generation import services
+from generation.custom import services as custom
 from generation.errors import KeyCapReached
 from generation.models import Job
 from tenkaigen.months import month_of
+from tests.custom import make_draft
 from tests.factories import give, make_job, make_user
 from tests.integration.pages import client_of, complete
 from tests.integration.program import ASK, Program
@@ -83,23 +82,15 @@ def test_what_a_pass_pays_is_no_credit(program):
 
 
 def test_trainings_count_too(program):
-    def train() -> None:
-        quote = Quote(unit_centi=1000, count=1, kind=Job.Kind.CREATION)
-        job = Job(
-            team=program.team, user=program.user, kind=quote.kind, request_key=uuid4().hex, request_fingerprint="x",
-            prompt="a cat", expanded_prompt="a cat", model="starter", width=256, height=256, quality="standard",
-            count=1, seed=1, num_inference_steps=1, guidance_scale=0, quote=quote.as_dict(),
-            api_key=ApiKey.objects.get(),
-        )  # fmt: skip
-        with transaction.atomic():
-            transitions.submit(job, quote, plans.limits_of(job.team_id))
-
-    train()
-    assert spent(program) == "10.00" and order(program).status_code == 402
-    before = rows()
+    give(program.team, 20_000)
+    model = make_draft(program.user)
+    price, before = custom.quote_of(model).total_centi, rows()
     with pytest.raises(KeyCapReached):
-        train()
-    assert rows() == before
+        custom.submit_training(model, user=program.user, request_key="k", api_key=ApiKey.objects.get())
+    assert rows() == before and spent(program) == "0.00"
+    ApiKey.objects.update(monthly_cap_centi=price)
+    custom.submit_training(model, user=program.user, request_key="k", api_key=ApiKey.objects.get())
+    assert spent(program) == plain(price) and order(program).status_code == 402
 
 
 def test_a_repeated_order_over_the_cap_answers_with_the_first_job(program):
