@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from generation.urls_models import models_urlpatterns
 from generation.views import export, images, jobs, landing, reference_models, studio
 
 app_name = "generation"
@@ -30,4 +31,5 @@ urlpatterns = [
     path("images/<uuid:image_id>/<slug:variant>", images.image, name="image"),
     path("account/export", export.export, name="export"),
     path("files/<str:token>", images.file, name="file"),
+    *models_urlpatterns,
 ]

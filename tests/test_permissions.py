@@ -86,6 +86,7 @@ class Owner:
             "token": "forged",
             "slug": "street-style",
             "reference_id": "street-style",
+            "index": 0,
         }
         return reverse(name, kwargs={part: values[part] for part in PARTS[name]})
 
