@@ -14,7 +14,7 @@ from credits.pricing import Quote
 from generation import events, waits
 from generation.engine import catalog
 from generation.errors import InvalidParams
-from generation.models import CatalogueRow, Image, ImageModel, Job, Product, ReferenceModel, Style
+from generation.models import CatalogueRow, Image, ImageModel, Job, ModelVersion, Product, ReferenceModel, Style
 from generation.params import Params, nearest_size, size_name
 from generation.prompts import StyleRecipe
 from tenkaigen.paging import Page, page
@@ -29,6 +29,12 @@ Row = TypeVar("Row", bound=CatalogueRow)
 
 def jobs_of(team: Team) -> QuerySet[Job]:
     return Job.objects.filter(team=team).select_related("model_version__model").prefetch_related(NEWEST_FIRST)
+
+
+def trained_model_of(job: Job) -> UUID | None:
+    """The model that a training was of, unless it was deleted."""
+    versions = ModelVersion.objects.filter(job=job, model__deleted_at=None)
+    return versions.values_list("model_id", flat=True).first()
 
 
 def job_page(team: Team, cursor: str | None, *, status: str = "", size: int = settings.GALLERY_PAGE) -> Page[Job]:
@@ -89,8 +95,8 @@ def size_for_product(spec: catalog.ModelSpec, slug: str) -> str:
 
 
 def recent_jobs(team: Team, size: int = RECENT_JOBS) -> list[Job]:
-    """The newest jobs of a team, and every open one."""
-    jobs = jobs_of(team).order_by("-created_at", "-id")
+    """The newest pictures that a team asked for, and every open one. Trainings have the page of their model."""
+    jobs = jobs_of(team).filter(kind=Job.Kind.IMAGE).order_by("-created_at", "-id")
     newest = list(jobs[:size])
     is_more_possible = len(newest) == size
     older = jobs.filter(status__in=OPEN, created_at__lt=newest[-1].created_at) if is_more_possible else []

@@ -50,7 +50,11 @@ def history_more(request: HtmxRequest) -> HttpResponse:
 @needs(Ability.READ)
 @require_GET
 def job(request: HtmxRequest, job_id: UUID) -> HttpResponse:
-    card = card_of(find_job(request, job_id), request.user, place=ON_PAGE)
+    found = find_job(request, job_id)
+    if found.kind != Job.Kind.IMAGE:  # a deleted model has no page, but its trainings have receipts
+        model = queries.trained_model_of(found)
+        return redirect("generation:model", model) if model else redirect("generation:receipt", job_id)
+    card = card_of(found, request.user, place=ON_PAGE)
     return render(request, "generation/job.html", {"card": card, "job": card.job})
 
 

@@ -21,7 +21,7 @@ MEMBERS = [
     *("/accounts/logout/", "/accounts/password/change/", "/nothing-here"),
     *("/team/", "/team/activity", "/team/delete", "/teams", "/accounts/2fa/", "/accounts/sessions/"),
     *("/reference-models", "/reference-models/lookbook", "/studio?reference=lookbook"),
-    *("/account/delete", "/accounts/reauthenticate/", "/accounts/email/"),
+    *("/account/delete", "/accounts/reauthenticate/", "/accounts/email/", "/models", "/models/new"),
 ]  # fmt: skip
 
 

@@ -246,6 +246,19 @@ def test_a_training_is_canceled_and_paid_back(user):
     assert client.post(f"/models/{model.id}/cancel", headers=HTMX).status_code == 409
 
 
+def test_a_training_is_no_picture(user):
+    """The studio does not show it, its job leads to its model, and nobody draws it again by mistake."""
+    model, client = make_draft(user, name="Zuko"), client_of(user)
+    job = submit(model)
+    assert b"Zuko" not in client.get("/studio").content and b"Zuko" in client.get("/jobs").content
+    assert client.get(f"/jobs/{job.id}").url == f"/models/{model.id}"
+    client.post(f"/models/{model.id}/cancel")
+    assert client.post(f"/jobs/{job.id}/retry", headers=HTMX).status_code == 409
+    assert Job.objects.count() == 1
+    services.delete_model(model, actor=user)
+    assert client.get(f"/jobs/{job.id}").url == f"/jobs/{job.id}/receipt"
+
+
 def test_a_model_is_refined_compared_rolled_back_and_deleted(user):
     model, client = make_model(user), client_of(user)
     page = client.get(f"/models/{model.id}").content.decode()
