@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 OUT_OF_MEMORY = Failure("out_of_memory", "The picture does not fit on this device.", FailureKind.OUT_OF_MEMORY)
+UNAVAILABLE = Failure("model_unavailable", "This model is not installed on the server.")
 CRASHED = Failure("engine", "The picture could not be made.", FailureKind.RETRYABLE)
 VERSION_GONE = Failure("version_gone", "The version of your model that this was ordered with is not there any more.")
 VERSION_BROKEN = Failure(

@@ -16,7 +16,7 @@ from generation import events, nodes, transitions
 from generation.adapters import Adapters
 from generation.ahead import Ahead
 from generation.batches import Caps, batch_of, runs_of
-from generation.drawing import CRASHED, OUT_OF_MEMORY, Device, Drawing
+from generation.drawing import CRASHED, OUT_OF_MEMORY, UNAVAILABLE, Device, Drawing
 from generation.engine import Canceled, DeviceLost, Engine, LoadedModel, ModelUnavailable, OutOfMemory
 from generation.failures import Failure, FailureKind
 from generation.hands import Hands
@@ -31,7 +31,6 @@ from tenkaigen.failpoints import failpoint
 
 logger = structlog.get_logger(__name__)
 
-UNAVAILABLE = Failure("model_unavailable", "This model is not installed on the server.")
 HUNG = Failure("device_hung", "The device stopped answering.", FailureKind.RETRYABLE)
 LOST = Failure("device_lost", "The device failed.", FailureKind.RETRYABLE)
 STOP_SECONDS = 20.0
@@ -143,6 +142,8 @@ class Worker:
         while jobs := self._next():
             self._make(jobs)
             drawn += len(jobs)
+        if Job.Kind.IMAGE not in self.kinds:
+            self._device.residency.evict_others("")  # who draws on the same device wants the memory
         return drawn
 
     def _next(self) -> list[Job]:

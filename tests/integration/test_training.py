@@ -72,7 +72,7 @@ def named_by(version: ModelVersion) -> set[str]:
 
 def test_a_training_becomes_a_version_that_people_draw_with(trainer, engine, user):
     job = make_training_job(user, steps=20)
-    assert trainer.drain() == 1
+    assert trainer.drain() == 1 and engine.loads == ["starter"] and engine.resident() == []
     version = version_of(job)
     (asked, first), loss = engine.trainings[0], version.losses[0]
     word = version.model.trigger_word
