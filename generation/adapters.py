@@ -65,10 +65,14 @@ class Adapters:
             raise AdapterGone("This version was deleted.")
         path = self._folder / f"{version.adapter_sha256}.safetensors"
         with self._lock:
-            if not self._is_good(path, version.adapter_sha256):
-                self._write(path, self._fetch(version))
+            is_here = self._is_good(path, version.adapter_sha256)
+        if not is_here:
+            # Not under the lock: the thread that draws must not wait for what another one fetches ahead.
+            content = self._fetch(version)
+            with self._lock:
+                self._write(path, content)
                 self._make_room(path)
-            self._touch(path)
+        self._touch(path)
         return path
 
     def _is_good(self, path: Path, sha256: str) -> bool:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -280,7 +280,8 @@ def _folder(job: Job) -> Iterator[Path]:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     long_ago = time.time() - settings.LOAD_SECONDS_MAX - settings.TRAINING_SECONDS_MAX
     for left in root.iterdir():
-        if left.stat().st_mtime < long_ago:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another trainer was quicker
+            if left.stat().st_mtime < long_ago:
+                shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{job.id}-", dir=root) as folder:
         yield Path(folder)
