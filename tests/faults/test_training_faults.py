@@ -109,6 +109,11 @@ def test_a_trainer_killed_anywhere_is_charged_once_and_leaves_no_file(settings, 
         resumed_from[point] = [first for _, first in heir().trainings]
         assert_delivered_once(user, job)
     assert set((tmp_path / "hit").read_text().split()) == set(POINTS)
+    assert len(list(settings.TRAINING_DIR.iterdir())) > 1  # what the dead left of people's pictures
+    for left in settings.TRAINING_DIR.iterdir():
+        os.utime(left, (0, 0))
+    make_training_job(user, pictures=3, steps=1), heir()
+    assert list(settings.TRAINING_DIR.iterdir()) == []
     assert resumed_from == {
         "train.begin": [0], "train.step": [15], "train.before_checkpoint": [5], "train.after_checkpoint_put": [5],
         "train.after_checkpoint": [5], "train.after_sample_put": [5], "train.done": [15], "train.before_finish": [15],
