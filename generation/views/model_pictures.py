@@ -1,7 +1,7 @@
 """The pictures a model learns from: sent as files, in a zip or by their addresses; captioned, and taken away."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 from uuid import UUID
 
 from django.core.files.uploadedfile import UploadedFile
@@ -161,14 +161,14 @@ def _take(
     """Store what can be learned from; how many pictures that was, and what was refused."""
     taken: list[Added] = []
     refused: list[Refusal] = []
-    plain = [(file.name or "", file) for file in files if not is_zip(file.name or "")]
+    plain = [(file.name or "", cast(BinaryIO, file)) for file in files if not is_zip(file.name or "")]
     if plain:
         taken.append(pictures.add_files(found, user=request.user, files=plain))
     for file in files:
         if not is_zip(file.name or ""):
             continue
         try:
-            taken.append(pictures.add_zip(found, user=request.user, file=file))
+            taken.append(pictures.add_zip(found, user=request.user, file=cast(BinaryIO, file)))
         except PictureRefused as error:  # this zip; the rest of what was sent may be fine
             refused.append(Refusal(file.name or "", str(error)))
     if urls:
@@ -196,7 +196,10 @@ def _grid(found: CustomModel) -> dict[str, object]:
     numbers = {picture.pk: number for number, picture in enumerate(rows, 1)}
     return {
         "model": found,
-        "shown": [(picture, number, numbers.get(picture.like_id)) for number, picture in enumerate(rows, 1)],
+        "shown": [
+            (picture, number, numbers.get(picture.like_id) if picture.like_id else None)
+            for number, picture in enumerate(rows, 1)
+        ],
         "likes": sum(picture.like_id in numbers for picture in rows),
         "pictures_min": PICTURES_MIN,
         "pictures_max": pictures_max(limits_of(found.team_id)),
