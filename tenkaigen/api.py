@@ -1,6 +1,7 @@
 """What the REST views of all apps share: who may ask, how often, how much, and how a refusal reads."""
 
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -27,14 +28,16 @@ class BodyTooLarge(APIException):
         super().__init__(f"Send at most {bytes_max:,} bytes.")
 
 
-class MinuteThrottle(BaseThrottle):
+class MinuteThrottle(BaseThrottle, ABC):
     """So many requests a clock minute from whoever `count_by` names; nobody: any. Without Redis nothing is counted."""
 
+    @abstractmethod
     def count_by(self, request: Request, view: "APIView") -> str:
-        raise NotImplementedError
+        """Whose requests these are."""
 
+    @abstractmethod
     def most(self) -> int:
-        raise NotImplementedError
+        """How many requests a minute."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         name = self.count_by(request, view)
