@@ -98,5 +98,9 @@ def credits_of(user: Any) -> tuple[int, int]:
     return now.available_centi, now.held_centi
 
 
+def fresh(job: Job) -> Job:
+    return Job.objects.get(pk=job.pk)
+
+
 def states() -> list[str]:
     return list(RemoteRequest.objects.order_by("created_at", "fence").values_list("state", flat=True))

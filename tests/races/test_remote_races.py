@@ -7,12 +7,12 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
-from generation.models import Image, Job, ProviderDelivery
+from generation.models import Image, ProviderDelivery
 from generation.remote import requests, work
 from tenkaigen import outgoing
 from tests.factories import make_job, make_user
 from tests.fake_provider import FakeProvider, sends_json
-from tests.remote import configure, credits_of, hook, make_provider, remote_worker, run_threads, states
+from tests.remote import configure, credits_of, fresh, hook, make_provider, remote_worker, run_threads, states
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +25,6 @@ def configured(transactional_db, catalogue, bell, settings):
 def fake():
     with FakeProvider() as server:
         yield server
-
-
-def fresh(job: Job) -> Job:
-    return Job.objects.get(pk=job.pk)
 
 
 def test_two_workers_make_each_call_once(fake):

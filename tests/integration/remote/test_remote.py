@@ -10,35 +10,9 @@ from django.utils import timezone
 from generation import events, storage, waits
 from generation.models import Image, Job, Provider, RemoteRequest
 from tests.factories import make_job, make_user
-from tests.fake_provider import FakeProvider, encoded, sends_json
+from tests.fake_provider import encoded, sends_json
 from tests.fake_web import hangs_up, raw, redirects, sends
-from tests.remote import configure, credits_of, hook, make_provider, remote_worker, run, states
-
-
-@pytest.fixture(autouse=True)
-def configured(catalogue, bell, settings):
-    configure(settings)
-
-
-@pytest.fixture
-def fake():
-    with FakeProvider() as server:
-        yield server
-
-
-@pytest.fixture
-def worker(fake):
-    with remote_worker(fake) as made:
-        yield made
-
-
-@pytest.fixture
-def user():
-    return make_user(credits=100)
-
-
-def fresh(job: Job) -> Job:
-    return Job.objects.get(pk=job.pk)
+from tests.remote import credits_of, fresh, hook, make_provider, run, states
 
 
 def ended(job: Job) -> tuple[str, str, int]:

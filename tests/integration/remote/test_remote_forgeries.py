@@ -3,50 +3,12 @@
 import time
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 
 from generation.models import Image, Job, ProviderDelivery, RemoteRequest
-from tests.factories import make_job, make_user
-from tests.fake_provider import HMAC_SECRET_2, FakeProvider, sign_hmac
-from tests.remote import configure, hook, make_provider, remote_worker, run
-
-
-@pytest.fixture(autouse=True)
-def configured(catalogue, bell, settings):
-    configure(settings)
-    cache.clear()
-
-
-@pytest.fixture
-def fake():
-    with FakeProvider() as server:
-        yield server
-
-
-@pytest.fixture
-def worker(fake):
-    with remote_worker(fake) as made:
-        yield made
-
-
-@pytest.fixture
-def user():
-    return make_user(credits=100)
-
-
-@pytest.fixture
-def provider(fake):
-    return make_provider(fake, status_url="")
-
-
-@pytest.fixture
-def job(worker, provider, user):
-    """Posted, and waiting for its webhook: this provider cannot be asked."""
-    made = make_job(user)
-    run(worker)
-    return made
+from tests.fake_provider import HMAC_SECRET_2, sign_hmac
+from tests.remote import hook, make_provider
 
 
 def status_of(job: Job) -> str:

@@ -11,35 +11,19 @@ from generation import services, storage, transitions
 from generation.models import Image, Job, Provider, RemoteRequest
 from generation.remote import requests
 from tests.factories import make_job, make_user
-from tests.fake_provider import FakeProvider, encoded, png
+from tests.fake_provider import encoded, png
 from tests.fake_web import FakeWeb, hangs_up, redirects, sends
-from tests.remote import SECRETS, configure, credits_of, hook, lose_the_lease, make_provider, remote_worker, run, states
-
-
-@pytest.fixture(autouse=True)
-def configured(catalogue, bell, settings):
-    configure(settings)
-
-
-@pytest.fixture
-def fake():
-    with FakeProvider() as server:
-        yield server
-
-
-@pytest.fixture
-def worker(fake):
-    with remote_worker(fake) as made:
-        yield made
-
-
-@pytest.fixture
-def user():
-    return make_user(credits=100)
-
-
-def fresh(job: Job) -> Job:
-    return Job.objects.get(pk=job.pk)
+from tests.remote import (
+    SECRETS,
+    credits_of,
+    fresh,
+    hook,
+    lose_the_lease,
+    make_provider,
+    remote_worker,
+    run,
+    states,
+)
 
 
 def ended(job: Job) -> tuple[str, str, int]:

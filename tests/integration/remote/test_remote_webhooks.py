@@ -1,49 +1,12 @@
 """Deliveries by webhook: each once, none that is forged, and whichever is first, they or the answer to a question."""
 
 import pytest
-from django.core.cache import cache
 
 from generation.models import Image, Job, ProviderDelivery, RemoteRequest
 from generation.remote import deliveries
-from tests.factories import make_job, make_user
-from tests.fake_provider import HMAC_SECRET_2, FakeProvider, sign_ed25519, sign_hmac
-from tests.remote import configure, credits_of, hook, make_provider, remote_worker, run, states
-
-
-@pytest.fixture(autouse=True)
-def configured(catalogue, bell, settings):
-    configure(settings)
-    cache.clear()
-
-
-@pytest.fixture
-def fake():
-    with FakeProvider() as server:
-        yield server
-
-
-@pytest.fixture
-def worker(fake):
-    with remote_worker(fake) as made:
-        yield made
-
-
-@pytest.fixture
-def user():
-    return make_user(credits=100)
-
-
-@pytest.fixture
-def provider(fake):
-    return make_provider(fake, status_url="")
-
-
-@pytest.fixture
-def job(worker, provider, user):
-    """Posted, and waiting for its webhook: this provider cannot be asked."""
-    made = make_job(user)
-    run(worker)
-    return made
+from tests.factories import make_job
+from tests.fake_provider import HMAC_SECRET_2, sign_ed25519, sign_hmac
+from tests.remote import credits_of, hook, make_provider, run, states
 
 
 def status_of(job: Job) -> str:
