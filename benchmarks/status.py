@@ -1,27 +1,41 @@
 """A waiting card's question answered from Redis alone, against the same fragment by way of PostgreSQL.
 
-    python benchmarks/status.py [--rounds 7] [--seconds 1.5] [--processes 1]
+    python benchmarks/status.py [--rounds 7] [--seconds 1.5] [--processes 1] [--watchers 1000]
 
 The same gunicorn process, the same address, cookie and answer; only the ticket in the address is missing in the second
 kind, so that the view has to look into the database. Four clients keep their connections and ask as fast as they are
 answered, one kind after the other in turns.
+
+Then a thousand watchers of jobs all along the line, each asking anew after the delay that its last answer told it. An
+answer counts from the moment it was due, so that one behind a slow one is slow, too.
 """
 
 from __future__ import annotations
 
+import heapq
 import re
+import statistics
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.support import figures, site
 from benchmarks.support.http import Connection
 
-RATIO_MIN = 3.0
+RATE_MIN = 1000.0  # requests a second of one process, or else
+RATIO_MIN = 4.0
 CLIENTS = 4
+WATCHERS = 1000
+WATCHED_SECONDS = 20.0
+WATCHERS_P99_MS = 50.0
+WATCHER_THREADS = 8
+JOBS_WATCHED = 15  # many look at one job, as colleagues do; the answers are as many
+SPREAD_SECONDS = 5.0
+DELAY = re.compile(rb"load delay:(\d+)ms")
 TOKEN = re.compile(rb"token=[^\"&]+")
 
 
@@ -30,12 +44,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.5, help="of one turn")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--watchers", type=int, default=WATCHERS)
+    parser.add_argument("--watched-seconds", type=float, default=WATCHED_SECONDS)
     options = parser.parse_args()
     if options.quick:
-        options.rounds, options.seconds = 2, 0.3
+        options.rounds, options.seconds, options.watchers, options.watched_seconds = 2, 0.3, 50, 1.5
     report = figures.Report("status fragment: from Redis against from PostgreSQL")
     with site.scratch() as folder, site.web(folder, processes=options.processes) as port:
-        cookie, paths = waiting_card()
+        cookie, paths, waiting = cards(options.watchers)
         report.say(f"       SQL statements: {count_statements(cookie, paths)}")
         compare_answers(port, cookie, paths)
         runs: figures.Runs = {
@@ -43,28 +59,48 @@ def main() -> int:
             for name, path in paths.items()
         }
         found = figures.interleave(runs, options.rounds)
+        lateness = watch(port, cookie, waiting, options.watched_seconds)
     for name, values in found.items():
         report.show(name, values, "requests/s")
-    report.hold("from Redis / from PostgreSQL", figures.pairwise_ratios(*found.values()), at_least=RATIO_MIN)
+    ratios = figures.pairwise_ratios(*found.values())
+    report.hold("from Redis / from PostgreSQL", ratios)
+    rate = statistics.median(found["from Redis"]) / options.processes
+    is_fast = rate >= RATE_MIN or statistics.median(ratios) >= RATIO_MIN
+    report.demand(f"{RATE_MIN:.0f} requests/s a process, or {RATIO_MIN:g} times the SQL version", is_fast)
+    report.show(f"{options.watchers} watchers, {len(lateness)} answers", lateness, "ms")
+    p99 = statistics.quantiles(lateness, n=100)[98]
+    report.hold(f"{options.watchers} watchers, 99th percentile in ms", [p99], at_most=WATCHERS_P99_MS)
     return report.end(is_strict=options.strict)
 
 
-def waiting_card() -> tuple[str, dict[str, str]]:
-    """Somebody's cookie, and the two addresses of a card whose job is being drawn."""
+def cards(watchers: int) -> tuple[str, dict[str, str], list[str]]:
+    """Somebody's cookie, the two addresses of a card whose job is being drawn, and one for each watcher of the line."""
     from django.urls import reverse
 
     from generation import events, transitions
     from generation.cards import card_of
     from tests.factories import make_job, make_user
 
-    user = make_user(credits=100)
+    user = make_user(credits=1000)
     make_job(user)
     (job,) = transitions.claim(worker="benchmark", models=["starter"], images_max=lambda job: 1)
     events.publish([job.id], events.Progress(job.status, "drawing", 3, 8, has_preview=True))
-    watch = card_of(job, user).watch
-    assert watch is not None
-    address = f"{reverse('generation:job_progress', args=[job.id])}?on=&shows={job.status}&token="
-    return site.session_of(user), {"from Redis": address + watch.token, "from PostgreSQL": address}
+    waiting = [make_job(user) for _ in range(JOBS_WATCHED)]
+    places = {each.id: 1 + number * watchers // JOBS_WATCHED for number, each in enumerate(waiting)}
+    events.publish_waits(
+        {job_id: events.Progress("queued", position=place, seconds_left=place // 2) for job_id, place in places.items()}
+    )
+
+    def address(job: Any, token: str) -> str:
+        return f"{reverse('generation:job_progress', args=[job.id])}?on=&shows={job.status}&token={token}"
+
+    def quick(job: Any) -> str:
+        watch = card_of(job, user).watch
+        assert watch is not None
+        return address(job, watch.token)
+
+    lined = [quick(waiting[number % JOBS_WATCHED]) for number in range(watchers)]
+    return site.session_of(user), {"from Redis": quick(job), "from PostgreSQL": address(job, "")}, lined
 
 
 def count_statements(cookie: str, paths: dict[str, str]) -> str:
@@ -110,6 +146,43 @@ def requests_a_second(port: int, cookie: str, path: str, seconds: float) -> floa
         thread.join()
     assert len(counts) == CLIENTS, "a client failed: the run is void"
     return sum(counts) / (time.perf_counter() - began)
+
+
+def watch(port: int, cookie: str, paths: list[str], seconds: float) -> list[float]:
+    """Milliseconds from the moment each question was due to its whole answer."""
+    found: list[list[float]] = []
+    began = time.perf_counter() + 0.1
+
+    def keep_asking(number: int) -> None:
+        with Connection(port, f"Cookie: {cookie}", "HX-Request: true") as connection:
+            # Each comes at a moment of its own within the slowest delay.
+            due = [
+                (began + SPREAD_SECONDS * watcher / len(paths), connection.request(paths[watcher]))
+                for watcher in range(number, len(paths), WATCHER_THREADS)
+            ]
+            late: list[float] = []
+            while due and (next_at := due[0][0]) < began + SPREAD_SECONDS + seconds:
+                time.sleep(max(0.0, next_at - time.perf_counter()))
+                delay = _delay_of(connection.exchange(due[0][1]))
+                now = time.perf_counter()
+                if next_at > began + SPREAD_SECONDS:  # when all of them are there
+                    late.append((now - next_at) * 1000)
+                heapq.heapreplace(due, (now + delay, due[0][1]))
+        found.append(late)
+
+    threads = [threading.Thread(target=keep_asking, args=(number,)) for number in range(WATCHER_THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == WATCHER_THREADS, "a watcher failed: the run is void"
+    return [each for late in found for each in late]
+
+
+def _delay_of(answer: bytes) -> float:
+    told = DELAY.search(answer)
+    assert answer.startswith(b"HTTP/1.1 200") and told, "the run is void"
+    return int(told[1]) / 1000
 
 
 if __name__ == "__main__":
