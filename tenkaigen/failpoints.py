@@ -24,6 +24,8 @@ KNOWN = frozenset(
         "fail.before_commit", "recover.before_commit", "cancel.before_commit",
         "reserve.after_entries", "settle.after_entries", "grant.before_entries", "expire.before_entries",
         "billing.before_handling", "billing.before_grant",
+        "remote.before_post", "remote.after_post", "remote.before_fetch", "remote.before_delivery",
+        "remote.before_close", "webhook.before_commit",
     }
 )  # fmt: skip
 SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}

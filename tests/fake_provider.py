@@ -115,28 +115,31 @@ class FakeProvider(FakeWeb):
             return sends_json(404, {"detail": "no such request"})
         return sends_json(202, {"status": "IN_PROGRESS"})
 
-    # --- Webhooks ---------------------------------------------------------------------------------------------------
-    def deliver(
-        self,
-        address: str,
-        said: Any,
-        *,
-        delivery_id: str = "",
-        age_seconds: float = 0,
-        sign: Any = None,
-        secret: str = HMAC_SECRET,
-        **headers: str,
-    ) -> Any:
-        """Post a signed webhook to the product, through its URLs and middleware. The response."""
-        body = said if isinstance(said, bytes) else json.dumps(said).encode()
-        stamp = str(int(time.time() - age_seconds))
-        delivery_id = delivery_id or f"msg_{uuid4().hex}"
-        signature = (sign or sign_hmac)(f"{delivery_id}.{stamp}.".encode() + body, secret)
-        all_headers = {
-            "webhook-id": delivery_id, "webhook-timestamp": stamp, "webhook-signature": signature, **headers,
-        }  # fmt: skip
-        sent = {name: value for name, value in all_headers.items() if value is not None}
-        return Client().post(address, body, content_type="application/json", headers=sent)
+    def deliver(self, address: str, said: Any, **how: Any) -> Any:
+        """Post a webhook to the product, see `deliver` below."""
+        return deliver(address, said, **how)
+
+
+def deliver(
+    address: str,
+    said: Any,
+    *,
+    delivery_id: str = "",
+    age_seconds: float = 0,
+    sign: Any = None,
+    secret: str = HMAC_SECRET,
+    **headers: str,
+) -> Any:
+    """Post a signed webhook to the product, through its URLs and middleware. The response."""
+    body = said if isinstance(said, bytes) else json.dumps(said).encode()
+    stamp = str(int(time.time() - age_seconds))
+    delivery_id = delivery_id or f"msg_{uuid4().hex}"
+    signature = (sign or sign_hmac)(f"{delivery_id}.{stamp}.".encode() + body, secret)
+    all_headers = {
+        "webhook-id": delivery_id, "webhook-timestamp": stamp, "webhook-signature": signature, **headers,
+    }  # fmt: skip
+    sent = {name: value for name, value in all_headers.items() if value is not None}
+    return Client().post(address, body, content_type="application/json", headers=sent)
 
 
 def sign_hmac(signed: bytes, secret: str) -> str:

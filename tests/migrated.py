@@ -18,6 +18,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
+from generation import postgres_tools
+
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "migrated_"
 LOCK = 7_263_401  # of PostgreSQL, so that two runs make one template
@@ -60,6 +62,21 @@ def keep_copy(url: str, migrated: str) -> None:
             _keep(connection, migrated, _name())
 
 
+def pour(url: str, into: str) -> None:
+    """Fill an empty database of another server with what the template of the server of `url` has."""
+    name = f"poured_{os.getpid()}"
+    with maintenance(url) as connection:
+        create(connection, name, template(url))
+        try:
+            major = connection.info.server_version // 10_000
+            dump = [_program("pg_dump", major), "--no-owner", "--no-privileges", with_database(url, name)]
+            schema = subprocess.run(dump, check=True, capture_output=True).stdout
+        finally:
+            drop(connection, name)
+    load = [_program("psql", major), "--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1", into]
+    subprocess.run(load, input=schema, check=True, stdout=subprocess.DEVNULL)
+
+
 def create(connection: psycopg.Connection, name: str, template: str = "template1") -> None:
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
     connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
@@ -67,6 +84,10 @@ def create(connection: psycopg.Connection, name: str, template: str = "template1
 
 def drop(connection: psycopg.Connection, name: str) -> None:
     connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _program(name: str, major_min: int) -> str:
+    return str(postgres_tools.find_program(name, major_min=major_min))
 
 
 def _keep(connection: psycopg.Connection, migrated: str, name: str) -> None:

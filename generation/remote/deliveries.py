@@ -16,6 +16,7 @@ from generation.models import Provider, ProviderDelivery, RemoteRequest
 from generation.remote import requests, signatures, wire
 from generation.remote.errors import WebhookForged, WebhookMalformed
 from tenkaigen import alarms
+from tenkaigen.failpoints import failpoint
 
 logger = structlog.get_logger(__name__)
 KEPT_HOURS = 24
@@ -87,6 +88,7 @@ def _keep(provider: Provider, delivery_id: str, outcome: wire.Outcome) -> Receip
                 applied_at=Now() if is_known else None,
             )
             requests.note_answer(named, outcome)
+            failpoint("webhook.before_commit")
     except IntegrityError:
         logger.info("delivery_repeated", provider=provider.slug, delivery=delivery_id)
         return Receipt(is_known=True, is_new=False)

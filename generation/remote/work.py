@@ -21,6 +21,7 @@ from generation.post import Delivery, Drawn, deliver, report_failure
 from generation.remote import calls, deliveries, requests, wire
 from generation.remote.calls import CallFailed, Gateway
 from tenkaigen import alarms, outgoing
+from tenkaigen.failpoints import failpoint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,11 +146,13 @@ class Errand:
             requests.look_again(self._request)
 
     def _post(self) -> None:
+        failpoint("remote.before_post")
         try:
             outcome = self._gateway.order(self._request)
         except CallFailed as failure:
             self._post_again_or_not(failure)
             return
+        failpoint("remote.after_post")
         requests.note_success(self._provider)
         steps = self._job.num_inference_steps
         events.publish([self._job.id], events.Progress(Job.Status.PROCESSING, "drawing", 0, steps))
@@ -208,6 +211,7 @@ class Errand:
             return
         steps = self._job.num_inference_steps
         events.publish([self._job.id], events.Progress(Job.Status.PROCESSING, "storing", steps, steps))
+        failpoint("remote.before_fetch")
         try:
             pictures = self._gateway.fetch(self._provider, self._job, outcome.images)
         except CallFailed as failure:
@@ -222,11 +226,13 @@ class Errand:
     def _hand_over(self, pictures: "list[np.ndarray]") -> None:
         if not requests.start_delivery(self._request):
             return
+        failpoint("remote.before_delivery")
         seconds = (timezone.now() - self._request.created_at).total_seconds() / self._job.count
         # No device of ours was busy, so none is paid for.
         drawn = Drawn(self._job, list(pictures), device_ms=0, seconds_per_image=seconds, done_at=time.monotonic())
         self._leases.add([self._job])
         deliver(Delivery(drawn, requests.worker_name(self._provider)), self._leases, self._uploads)
+        failpoint("remote.before_close")
         self._job.refresh_from_db()
         if self._job.is_over:
             self._close_with_job()

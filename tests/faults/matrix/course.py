@@ -1,9 +1,10 @@
 """How many times each row is gone through, and the table that comes out."""
 
+import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +12,18 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from tests.faults.matrix import rows
+from tests import migrated, servers
+from tests.faults.matrix import outages, remote, rows
+from tests.faults.matrix.play import Course, expect
 from tests.faults.matrix.rig import standing
-from tests.faults.matrix.rows import Course
 
-POINTS_AT_ONCE = 4
+Row = Callable[[Course], None]
+TEAMS = 24  # the dead keep the places of their teams until they are swept
+AT_ONCE = 8  # processes that are armed side by side
+POINTS = {
+    *rows.WORKER_POINTS, *rows.SUBMIT_POINTS, *rows.STOP_POINTS, *rows.OTHER_POINTS,
+    *remote.REMOTE_POINTS, remote.WEBHOOK_POINT,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,51 +44,71 @@ LONG = Amounts(kills=2000, pauses=300, redis_wipes=100, postgres_stops=50, resta
 @contextmanager
 def prepared(seed: int) -> Iterator[Course]:
     """A standing rig with teams. Its folder stays behind when something went wrong."""
+    if not os.environ.get("DATABASE_URL"):
+        servers.export_environment()
     with tempfile.TemporaryDirectory(prefix="tenkaigen-matrix-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the servers run as another user
         with standing(Path(folder)) as rig:
-            yield Course(rig, random.Random(seed), rig.ask("prepare", teams=rows.TEAMS))
+            migrated.pour(os.environ["DATABASE_URL"], rig.postgres.server.url)
+            yield Course(rig, random.Random(seed), rig.ask("prepare", teams=TEAMS))
 
 
-def plan(amounts: Amounts, luck: random.Random) -> list[tuple[str, Callable[[Course], None]]]:
+def plan(amounts: Amounts, luck: random.Random) -> list[tuple[str, Row]]:
     """Every row of a run by name, in the order of its seed."""
+    times = max(amounts.kills // 60, 1)
+    planned = [row for number in range(times) for row in _once(is_with_long_waits=number < 5)]
     around_submit = max(amounts.kills // 10, len(rows.SUBMIT_POINTS))
-    others = max(amounts.kills // 60, 1)
-    at_worker = max(amounts.kills - around_submit - 4 * others, len(rows.WORKER_POINTS))
-    points = list(islice(cycle(rows.WORKER_POINTS), at_worker))
-    planned: list[tuple[str, Callable[[Course], None]]] = [
-        ("worker killed", partial(rows.worker_killed, points=points[first : first + POINTS_AT_ONCE]))
-        for first in range(0, len(points), POINTS_AT_ONCE)
-    ]
+    planned += _in_groups("submits killed", rows.submits_killed, rows.SUBMIT_POINTS, around_submit)
+    # A poisoned job takes two of the others' kills, besides one each of cancel, sweepers and webhook.
+    at_worker = amounts.kills - around_submit - times * (5 + len(remote.REMOTE_POINTS))
+    planned += _in_groups("workers killed", rows.workers_killed, rows.WORKER_POINTS, at_worker)
+    planned += _in_groups("workers paused", rows.workers_paused, rows.STOP_POINTS, amounts.pauses)
     planned += [
-        ("submit killed", partial(rows.submit_killed, point=point))
-        for point in islice(cycle(rows.SUBMIT_POINTS), around_submit)
+        ("redis wiped", partial(outages.redis_wiped, is_killed=number % 2 == 1))
+        for number in range(amounts.redis_wipes)
     ]
-    planned += [
-        ("worker paused", partial(rows.worker_paused, point=point))
-        for point in islice(cycle(rows.STOP_POINTS), amounts.pauses)
-    ]
-    for number in range(others):
-        planned += [("poisoned job", rows.failing_worker_killed), ("cancel killed", rows.cancel_killed)]
-        planned += [("two sweepers", rows.sweepers_meet), ("session cut", rows.connection_cut)]
-        planned += [
-            ("zombie wakes early", partial(rows.zombie_wakes_early, point=point))
-            for point in ("draw.done", "post.after_put")
-        ]
-        planned += [("clocks differ", rows.clocks_differ), ("canceled while finishing", rows.canceled_while_finishing)]
-        planned += [("bucket breaks", partial(rows.bucket_breaks, faults=faults)) for faults in rows.S3_FAULTS]
-        planned += [("redis half open", rows.redis_half_open)] if number < 5 else []
-    planned += [
-        ("redis wiped", partial(rows.redis_wiped, is_killed=number % 2 == 1)) for number in range(amounts.redis_wipes)
-    ]
-    planned += [("postgres stopped", rows.postgres_stopped)] * amounts.postgres_stops
-    planned += [("rolling restart", rows.rolled_over)] * amounts.restarts
+    planned += [("postgres stopped", outages.postgres_stopped)] * amounts.postgres_stops
+    planned += [("rolling restart", outages.rolled_over)] * amounts.restarts
     luck.shuffle(planned)
     return planned
 
 
-def run(amounts: Amounts, seed: int, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
-    """Go through the matrix. The totals, with everything that must be 0.
+def _once(*, is_with_long_waits: bool) -> list[tuple[str, Row]]:
+    """One of each family that is not counted."""
+    planned: list[tuple[str, Row]] = [
+        ("poisoned job", rows.poisoned),
+        ("cancel killed", rows.cancel_killed),
+        ("two sweepers", rows.sweepers_meet),
+        ("session cut", rows.connection_cut),
+        ("canceled while finishing", rows.canceled_while_finishing),
+        ("clocks differ", outages.clocks_differ),
+        ("bucket breaks", outages.bucket_breaks),
+        ("bucket away", outages.bucket_away),
+        ("remote killed", partial(remote.remote_killed, points=list(remote.REMOTE_POINTS))),
+        ("orders lost", remote.orders_lost),
+        ("webhooks astray", remote.webhooks_astray),
+        ("provider silent", remote.provider_silent),
+    ]
+    planned += [
+        ("zombie wakes early", partial(rows.zombie_wakes_early, point=point))
+        for point in ("draw.done", "post.after_put")
+    ]
+    return planned + ([("redis half open", outages.redis_half_open)] if is_with_long_waits else [])
+
+
+def _in_groups(
+    name: str, row: Callable[..., None], points: Sequence[str], number: int
+) -> list[tuple[str, Row]]:  # fmt: skip
+    """So many points, each as often as the others, and as many side by side as fit."""
+    wanted = list(islice(cycle(points), number))
+    groups = [wanted[first : first + AT_ONCE] for first in range(0, number, AT_ONCE)]
+    return [(name, partial(row, points=group)) for group in groups]
+
+
+def run(
+    amounts: Amounts, seed: int, say: Callable[[str], None] = lambda line: None, *, minutes_max: float = 0
+) -> dict[str, Any]:
+    """Go through the matrix, and begin no row after `minutes_max`. The totals, with everything that must be 0.
 
     Raises:
         MatrixError: a row or an invariant did not hold.
@@ -88,23 +116,29 @@ def run(amounts: Amounts, seed: int, say: Callable[[str], None] = lambda line: N
     began = time.monotonic()
     with prepared(seed) as course:
         planned = plan(amounts, course.luck)
-        for number, (name, row) in enumerate(planned, start=1):
+        say(f"{len(planned)} rows, ready after {time.monotonic() - began:.0f} s")
+        done = 0
+        for name, row in planned:
+            if minutes_max and time.monotonic() - began > minutes_max * 60:
+                break
+            started, done = time.monotonic(), done + 1
             row(course)
-            if number % 10 == 0 or amounts is SHORT:
+            if done % 10 == 0 or amounts is SHORT:
                 course.look()
-            say(f"{number}/{len(planned)} {name} {time.monotonic() - began:.0f} s")
-        return _totals(course, time.monotonic() - began)
+            now = time.monotonic()
+            say(f"{done}/{len(planned)} {name} {now - started:.1f} s, {now - began:.0f} s in all")
+        totals = _totals(course, is_whole=done == len(planned))
+        return {"rows": f"{done}/{len(planned)}", **totals, "seconds": round(time.monotonic() - began)}
 
 
-def _totals(course: Course, seconds: float) -> dict[str, Any]:
+def _totals(course: Course, *, is_whole: bool) -> dict[str, Any]:
     swept = course.rig.ask("clean")
     seen = course.look(is_final=True)
-    hit = set(course.rig.failpoints_hit())
-    wanted = {*rows.WORKER_POINTS, *rows.SUBMIT_POINTS, *rows.STOP_POINTS}
-    wanted |= {"cancel.before_commit", "fail.before_commit", "recover.before_commit"}
-    rows.expect(wanted <= hit, f"never reached: {sorted(wanted - hit)}")
+    missing = POINTS - set(course.rig.failpoints_hit())
+    expect(not (is_whole and missing), f"never reached: {sorted(missing)}")
     return {
         **course.broken,
+        "failpoints reached": f"{len(POINTS - missing)}/{len(POINTS)}",
         "jobs": seen["jobs"],
         "completed": seen["completed"],
         "images": seen["images"],
@@ -114,5 +148,4 @@ def _totals(course: Course, seconds: float) -> dict[str, Any]:
         "double charges": seen["charged_twice"],
         "images without file": 0,
         "files without image after the sweep": seen["orphans"],
-        "seconds": round(seconds),
     }

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,6 +23,7 @@ import psutil
 from tenkaigen.embedded import Server, prepare_postgres, prepare_valkey
 from tenkaigen.processes import spawn
 from tests import s3_shim
+from tests.fake_provider import API_SECRET, HMAC_SECRET
 from tests.faults.matrix.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,11 +31,14 @@ WAIT_SECONDS_MAX = 60.0
 TIMES = {  # what production counts in tens of seconds
     "LEASE_SECONDS": "1.5",
     "HEARTBEAT_SECONDS": "0.3",
-    "STALL_SECONDS": "5",
+    "STALL_SECONDS": "40",
+    "HANG_SECONDS": "30",
     "RETRY_BASE_SECONDS": "0.05",
     "STORE_RETRY_SECONDS": "0.05",
     "DB_IDLE_IN_TRANSACTION_TIMEOUT": "1s",
     "DB_LOCK_TIMEOUT": "3s",
+    "REMOTE_TICK_SECONDS": "0.02",
+    "REMOTE_RETRY_SECONDS": "0.05",
 }
 
 
@@ -95,6 +101,8 @@ class Rig:
     zygote: subprocess.Popen[str] = field(init=False)
     children: dict[int, Child] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    servant: Connection | None = None
+    cpu_seconds: Counter[str] = field(default_factory=Counter)  # by role
 
     def begin(self, role: str, failpoints: str = "", **facts: Any) -> Child:
         """Fork a process that plays a role."""
@@ -113,12 +121,12 @@ class Rig:
         wait_until(lambda: child.pid, f"{role} was not forked")
         return child
 
-    def has_ended(self, child: Child, seconds: float) -> bool:
-        """Whether a process ends within so many seconds."""
+    def is_soon(self, what: Callable[[], object], seconds: float) -> bool:
+        """Whether something comes true within so many seconds."""
         until = time.monotonic() + seconds
-        while child.exit_code is None and time.monotonic() < until:
+        while not what() and time.monotonic() < until:
             time.sleep(0.005)
-        return child.exit_code is not None
+        return bool(what())
 
     def end(self, child: Child, seconds: float = WAIT_SECONDS_MAX) -> int:
         """Wait for a process; its exit code, negative for a signal."""
@@ -128,10 +136,24 @@ class Rig:
         return child.exit_code
 
     def ask(self, role: str, **facts: Any) -> Any:
-        """Play a role to its end and return what it answered."""
-        child = self.begin(role, **facts)
+        """Let the servant, a process that lives as long as the rig, play a role, and return what it answered."""
+        if self.servant is None:
+            address = str(self.folder / "servant")
+            child = self.begin("serve", address=address)
+            wait_until(lambda: child.exit_code is not None or os.path.exists(address), "no servant")
+            self.servant = Client(address)
+        self.servant.send((role, facts))
+        if not self.servant.poll(2 * WAIT_SECONDS_MAX):
+            raise MatrixError(f"{role} does not end: {self.log_tail()}")
+        is_good, answer = self.servant.recv()
+        if not is_good:
+            raise MatrixError(f"{role}: {answer}")
+        return answer
+
+    def answer(self, child: Child) -> Any:
+        """Wait for a process that must end well, and return what it answered."""
         if code := self.end(child):
-            raise MatrixError(f"{role} ended with {code}: {self.log_tail()}")
+            raise MatrixError(f"{child.role} ended with {code}: {self.log_tail()}")
         answer = json.loads(child.answer_file.read_text())
         child.answer_file.unlink()
         return answer
@@ -150,6 +172,7 @@ class Rig:
             fact = json.loads(line)
             if child := self.children.get(fact.get("id")):
                 child.pid = fact.get("pid", child.pid)
+                self.cpu_seconds[child.role] += fact.get("cpu_seconds", 0.0)
                 child.exit_code = fact.get("ended", child.exit_code)
 
 
@@ -199,6 +222,9 @@ def _start_zygote(rig: Rig) -> subprocess.Popen[str]:
         "SECRET_KEY": "matrix-only-" + "x" * 50,
         "EMBEDDED": "1",
         "DEBUG": "0",
+        "SITE_URL": "https://tenkai.example.com",
+        "PROVIDER_SECRET_FAKE": API_SECRET,
+        "PROVIDER_SECRET_HOOK": HMAC_SECRET,
     }
     with (rig.folder / "zygote.log").open("wb") as log:
         return subprocess.Popen(

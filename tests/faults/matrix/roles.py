@@ -2,32 +2,43 @@
 
 import os
 import signal
+import threading
 import time
+import traceback
+from multiprocessing.connection import Listener
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+from django.conf import settings
 from django.core.management import call_command
-from django.db import DatabaseError, OperationalError, close_old_connections, connection, transaction
+from django.db import DatabaseError, OperationalError, close_old_connections, connection
+from django.db.models.functions import Now
 from django.test import Client
-from django.urls import get_resolver
+from django.urls import get_resolver, reverse
 
 from accounts import services as account_services
-from accounts.models import Team, User
 from credits import plans
 from credits.models import Plan
 from generation import cleanup, storage, sweeper, transitions
-from generation.models import Image, Job
+from generation.models import Job, Provider, RemoteRequest
+from generation.remote import requests
+from generation.remote.work import RemoteWorker, run
 from generation.worker import Worker
+from tenkaigen import outgoing
+from tests import fake_provider
 from tests.factories import give, team_of
 from tests.fake_engine import FakeEngine
 from tests.faults.matrix import invariants
+from tests.remote import make_provider
 
 CREDITS_CENTI = 100_000_000
+CALL_SECONDS = 2  # so long a remote request is one process's alone; in production over a minute
 
 
 def prepare(teams: int) -> list[dict[str, str]]:
     """An installed product, and teams with a key and more credits than the tests can spend."""
-    call_command("migrate", verbosity=0)
+    call_command("migrate", verbosity=0)  # a copy has it all but the functions of today
     call_command("seed_catalogue", verbosity=0)
     return [_team(number) for number in range(teams)]
 
@@ -47,12 +58,27 @@ def warm_up() -> None:
     get_resolver()._populate()
 
 
+def serve(address: str) -> None:
+    """Play one role after the other, as a process does that lives on, until nobody asks any more."""
+    with Listener(address) as listener, listener.accept() as asking:
+        while True:
+            try:
+                role, facts = asking.recv()
+            except EOFError:
+                return
+            try:
+                close_old_connections()
+                asking.send((True, globals()[role](**facts)))
+            except Exception:
+                asking.send((False, traceback.format_exc()))
+
+
 def submit(key: str, request_key: str, **body: Any) -> dict[str, Any]:
     """One request, through everything the web process has."""
     headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": request_key}
     answer = Client(headers=headers).post(
         "/api/v1/generate",
-        {"prompt": "a red fox by a lake", "num_inference_steps": 2, "seed": 7, **body},
+        {"prompt": "a red fox by a lake", "size": "256x256", "num_inference_steps": 2, "seed": 7, **body},
         content_type="application/json",
     )
     return {"status": answer.status_code, "job": answer.json().get("id", ""), "text": answer.content.decode()[:300]}
@@ -71,7 +97,10 @@ def cancel(key: str, job: str) -> int:
 def worker(
     seconds: float, *, is_endless: bool = False, step_seconds: float = 0.0, is_killing: bool = False, skew: float = 0.0
 ) -> int:
-    """A GPU worker that draws until nothing is left for a moment, or SIGTERM comes. How many jobs it drew."""
+    """A GPU worker that draws until SIGTERM comes, or nothing is left for a moment. How many jobs it drew.
+
+    An endless one does not mind if nothing is left, until SIGUSR1 comes.
+    """
     if skew:
         real = time.time
         time.time = lambda: real() + skew
@@ -80,7 +109,11 @@ def worker(
     if is_killing:  # as a driver that crashes on this job, every time
         engine.before_step = lambda number: os.kill(os.getpid(), signal.SIGSEGV)
     made = Worker(engine, models=["starter"])
+    may_end = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: made.ask_to_stop())
+    signal.signal(signal.SIGUSR1, lambda number, frame: may_end.set())
+    if not is_endless:
+        may_end.set()
     made.start()
     drawn, until, idle_since = 0, time.monotonic() + seconds, time.monotonic()
     while time.monotonic() < until and not made.is_stopping:
@@ -88,7 +121,7 @@ def worker(
         drawn += count
         if count:
             idle_since = time.monotonic()
-        elif not is_endless and time.monotonic() - idle_since > 0.1:
+        elif may_end.is_set() and time.monotonic() - idle_since > 0.1:
             break
         time.sleep(0.02)
     made.wait_for_post_stage()
@@ -105,17 +138,52 @@ def _drain(made: Worker) -> int:
         return 0
 
 
-def sweep(seconds: float) -> int:
-    """What beat's worker does, faster. How many jobs were taken back."""
+def sweep(seconds: float, *, recovered_min: int = 0, attempts_max: int = 0) -> int:
+    """What beat's worker does, faster. How many jobs were taken back. SIGTERM: one more look, and the end."""
+    settings.JOB_ATTEMPTS_MAX = attempts_max or settings.JOB_ATTEMPTS_MAX
+    is_stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: is_stopping.set())
     until, recovered = time.monotonic() + seconds, 0
     while time.monotonic() < until:
+        is_last = is_stopping.is_set()
         try:
             close_old_connections()
             recovered += sweeper.recover_lost_jobs()
         except DatabaseError:
             time.sleep(0.1)
-        time.sleep(0.05)
+        if is_last or (recovered_min and recovered >= recovered_min):
+            break
+        is_stopping.wait(0.05)
     return recovered
+
+
+def remote_worker(seconds: float, place: list[Any]) -> None:
+    """The process that lets the provider at `place` draw, until SIGTERM comes."""
+    requests.CALL_SECONDS = requests.FETCH_SECONDS = CALL_SECONDS
+    is_stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: is_stopping.set())
+    threading.Timer(seconds, is_stopping.set).start()
+    run(RemoteWorker(outgoing.Client(local=[(place[0], place[1])])), is_stopping)
+
+
+def add_provider(url: str, address: str, **row: Any) -> str:
+    """A provider that nobody orders from yet. Its id."""
+    return str(make_provider(SimpleNamespace(url=url, address=address), is_active=False, **row).id)
+
+
+def switch_provider(provider: str, *, is_on: bool) -> None:
+    """Let a provider have jobs, whatever went wrong with it before, or none."""
+    Provider.objects.filter(id=provider).update(is_active=is_on, failures=0, paused_until=None)
+
+
+def deliver(provider: str, said: dict[str, Any], **how: Any) -> int:
+    """What the interface answered to a webhook."""
+    return int(fake_provider.deliver(reverse("api:provider_webhook", args=[provider]), said, **how).status_code)
+
+
+def count_requests(job: str) -> int:
+    """How often a provider was asked for a job."""
+    return RemoteRequest.objects.filter(job=job).count()
 
 
 def wait(jobs: list[str], seconds: float) -> dict[str, str]:
@@ -136,6 +204,17 @@ def wait(jobs: list[str], seconds: float) -> dict[str, str]:
 def facts(job: str) -> dict[str, Any]:
     row = Job.objects.get(id=job)
     return {"status": row.status, "attempts": row.attempts, "fence": row.fence, "failure_code": row.failure_code}
+
+
+def count_waiting() -> int:
+    """Jobs that a worker could claim."""
+    return Job.objects.filter(status=Job.Status.QUEUED, run_after__lte=Now()).count()
+
+
+def held_by(pid: int) -> list[str]:
+    """What stands in the rows as drawn by a process of this machine."""
+    held = Job.objects.filter(status=Job.Status.PROCESSING, worker__endswith=f":{pid}")
+    return [str(pk) for pk in held.values_list("id", flat=True)]
 
 
 def jobs_of(request_key: str) -> int:
@@ -164,15 +243,3 @@ def cut_connections() -> int:
             " WHERE pid <> pg_backend_pid() AND datname = current_database() AND state LIKE 'idle in transaction%%'"
         )
         return int(cursor.fetchone()[0])
-
-
-def totals() -> dict[str, int]:
-    return {"users": User.objects.count(), "teams": Team.objects.count(), "images": Image.objects.count()}
-
-
-def lock_row(job: str, seconds: float) -> bool:
-    """Hold a job's row, as a process that hangs inside a transaction does."""
-    with transaction.atomic():
-        Job.objects.select_for_update().get(id=job)
-        time.sleep(seconds)
-    return True
