@@ -54,9 +54,6 @@ def times_fit_together(app_configs: object, **kwargs: object) -> list[CheckMessa
             visible_seconds > s.DRAIN_SECONDS_MAX + s.JOB_SECONDS_MAX,
             "The broker's visibility_timeout must be longer than a drain: DRAIN_SECONDS_MAX + JOB_SECONDS_MAX.",
         ),
-        # Else a device that hangs loses its jobs to others before its process is ended, and hangs on.
-        ("E024", 0 < s.HANG_SECONDS < s.STALL_SECONDS, "HANG_SECONDS must be shorter than STALL_SECONDS."),
-        ("E025", s.STALL_SECONDS > s.LEASE_SECONDS, "STALL_SECONDS must be longer than LEASE_SECONDS."),
     )
     return [Error(text, id=f"tenkaigen.{number}") for number, holds, text in rules if not holds]
 
