@@ -197,8 +197,11 @@ class Lesson:
         return pictures
 
     def checkpoint(self) -> bytes:
-        states = {name: self.optimizer.state[weight] for name, weight in self.weights.items()}
-        means, squares = ({name: state[key] for name, state in states.items()} for key in ("exp_avg", "exp_avg_sq"))
+        # A weight no answer depends on has no memory: nobody reads what Qwen-Image's last block says to its words.
+        means, squares = (
+            {name: self.optimizer.state[w].get(key, torch.zeros_like(w)) for name, w in self.weights.items()}
+            for key in ("exp_avg", "exp_avg_sq")
+        )
         here = Checkpoint(len(self.losses), self.losses, dict(self.weights), means, squares)
         return write_checkpoint(here, self.identity)
 

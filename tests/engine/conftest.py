@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -23,6 +24,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.make_adapter(folder / "models" / "tiny-xl", tiny.sdxl_spec().adapter.filename)
     tiny_flow.make_flux(folder / "models" / tiny_flow.flux_spec().name)
     tiny_flow.make_qwen(folder / "models" / tiny_flow.qwen_spec().name)
+    # What the libraries made on import stays for good, and every unloading and training looks for garbage.
+    gc.collect()
+    gc.freeze()
     return folder
 
 
