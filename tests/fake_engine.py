@@ -117,7 +117,7 @@ class FakeEngine:
             self.before_step(step)
             losses.append(2.0 ** -(step - 1))
             watcher.on_step(step, losses[-1])
-            if training.sample_every and step % training.sample_every == 0:
+            if training.sample_every and (step % training.sample_every == 0 or step == training.steps):
                 watcher.on_samples(step, [picture(64, 64, sample.seed + step) for sample in training.samples])
             if training.checkpoint_every and step % training.checkpoint_every == 0 and step < training.steps:
                 watcher.on_checkpoint(step, _safetensors(step=step))

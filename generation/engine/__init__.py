@@ -130,7 +130,7 @@ class Training:
     trigger_word: str = ""
     parent: str = ""  # an adapter of ours to start from: the path of its file
     checkpoint_every: int = 0  # steps; 0: never
-    sample_every: int = 0
+    sample_every: int = 0  # and after the last step; 0: never
     samples: tuple[Sample, ...] = ()
 
 

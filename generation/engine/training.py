@@ -256,7 +256,7 @@ def follow(lesson: Lesson, watcher: Watcher, resume: bytes) -> Trained:
         lesson.losses.append(lesson.step(number))
         lesson.check_loss()
         watcher.on_step(number, lesson.losses[-1])
-        if training.samples and training.sample_every and number % training.sample_every == 0:
+        if training.samples and _is_sampled(training, number):
             watcher.on_samples(number, lesson.draw_samples())
         if training.checkpoint_every and number % training.checkpoint_every == 0 and number < training.steps:
             watcher.on_checkpoint(number, lesson.checkpoint())
@@ -268,6 +268,11 @@ def follow(lesson: Lesson, watcher: Watcher, resume: bytes) -> Trained:
         loss_first=sum(made[:tenth]) / tenth,
         loss_last=sum(made[-tenth:]) / tenth,
     )
+
+
+def _is_sampled(training: Training, step: int) -> bool:
+    every = training.sample_every
+    return every > 0 and (step % every == 0 or step == training.steps)
 
 
 def _there(module: torch.nn.Module, endings: tuple[str, ...]) -> list[str]:
