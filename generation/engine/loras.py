@@ -1,5 +1,8 @@
 """LoRA files beside the weights of one resident pipeline: loaded when a batch asks for them, the last few kept.
 
+Those that are switched on are added to the weights where that rounds nothing away: beside the weights each costs two
+products more in every layer and step. What was there before is kept and put back, bit for bit.
+
 A file is proved to be nothing but weights for this pipeline before diffusers sees any of it.
 """
 
@@ -10,6 +13,7 @@ import math
 import os
 import re
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from generation.engine.checkpoints import OURS, Broken, Entry, Weights, read_hea
 
 RANK_MAX = 128
 FILE_BYTES_MAX = 2**30
+FUSED_BYTES_MAX = 2**28  # of the weights that adapters are added to: they are there twice meanwhile
 DTYPE_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 _NAME = re.compile(r"(unet|transformer|text_encoder|text_encoder_2)\.([A-Za-z0-9_.]{1,200})\.lora_([AB])\.weight")
 
@@ -28,6 +33,7 @@ class Loras:
     def __init__(self, pipe: Any, kept_max: int, model: str) -> None:
         self._pipe, self._kept_max, self._model = pipe, max(1, kept_max), model
         self._loaded: OrderedDict[str, None] = OrderedDict()
+        self._bare: list[tuple[Any, Any]] = []  # (layer with adapters added, its weights without)
         self.active: tuple[Lora, ...] = ()
 
     def use(self, wanted: tuple[Lora, ...]) -> None:
@@ -44,13 +50,28 @@ class Loras:
         names = [self._load(lora) for lora in wanted]
         self._pipe.enable_lora()
         self._pipe.set_adapters(names, adapter_weights=[lora.scale for lora in wanted])
-        self.active = wanted
         while len(self._loaded) > max(self._kept_max, len(names)):
             oldest, _ = self._loaded.popitem(last=False)
             self._pipe.delete_adapters(oldest)
+        self._fuse(names)
+        self.active = wanted
+
+    def _fuse(self, names: list[str]) -> None:
+        layers = [layer for layer in _layers(self._pipe) if not layer.lora_A.keys().isdisjoint(names)]
+        weights = [layer.get_base_layer().weight for layer in layers]
+        # Sums in half precision would lose the finer part of an adapter.
+        if any(weight.dtype.itemsize < 4 for weight in weights) or sum(w.nbytes for w in weights) > FUSED_BYTES_MAX:
+            return
+        for layer, weight in zip(layers, weights, strict=True):
+            self._bare.append((layer, weight.detach().clone()))
+            layer.merge(adapter_names=names)
 
     def _switch_off(self) -> None:
         self.active = ()
+        for layer, weight in self._bare:
+            layer.get_base_layer().weight.data.copy_(weight)
+            layer.merged_adapters.clear()  # else the library would subtract them, and what it rounded would stay
+        self._bare.clear()
         if self._loaded:
             self._pipe.disable_lora()
 
@@ -152,6 +173,16 @@ def _check_pair(place: str, pair: dict[str, Entry], shape: tuple[int, ...] | Non
         raise Broken(f"its rank is {rank}; it may be 1 to {RANK_MAX}")
     if down != (rank, *shape[1:]) or up != (shape[0], rank, *(1 for _ in shape[2:])):
         raise Broken(f"it does not fit this model at {place!r}")
+
+
+def _layers(pipe: Any) -> Iterator[Any]:
+    """Every layer that holds adapters."""
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    for component in pipe.components.values():
+        if isinstance(component, torch.nn.Module):
+            yield from (module for module in component.modules() if isinstance(module, LoraLayer))
 
 
 def _name_of(path: Path) -> str:

@@ -19,6 +19,7 @@ from generation.engine import (
 )
 from generation.engine.diffusion import DiffusionEngine
 from generation.engine.levers import Levers
+from generation.engine.loras import FUSED_BYTES_MAX
 from tests.engine import tiny
 from tests.engine.test_diffusion import BOAT, CAT, HOUSE, MODELS, apart, batch, ignore
 
@@ -54,7 +55,9 @@ def with_adapters(*loras, requests=(CAT,)):
 
 
 # --- Adapters -------------------------------------------------------------------------------------------------------
-def test_adapters_in_alternating_batches_never_leak(own_engine, another, loras):
+@pytest.mark.parametrize("fused_bytes_max", [0, FUSED_BYTES_MAX])
+def test_adapters_in_alternating_batches_never_leak(own_engine, another, loras, monkeypatch, fused_bytes_max):
+    monkeypatch.setattr("generation.engine.loras.FUSED_BYTES_MAX", fused_bytes_max)
     alone = {}
     for wanted in [(), (Lora(loras[0]),), (Lora(loras[1]),), (Lora(loras[0], 0.5), Lora(loras[1], 0.5))]:
         (alone[wanted],) = another().generate(with_adapters(*wanted), ignore)
@@ -63,6 +66,21 @@ def test_adapters_in_alternating_batches_never_leak(own_engine, another, loras):
     for wanted in [*alone, *reversed(alone), *alone]:
         (picture,) = own_engine.generate(with_adapters(*wanted), ignore)
         assert apart(picture, alone[wanted]) <= 1, wanted
+
+
+def test_adapters_in_the_weights_draw_what_they_draw_beside_them_and_leave_every_bit(another, loras, monkeypatch):
+    both = (Lora(loras[0], 0.5), Lora(loras[1], 0.5))
+    engines = {0: another(), FUSED_BYTES_MAX: another()}
+    pictures = {}
+    for fused_bytes_max, engine in engines.items():
+        monkeypatch.setattr("generation.engine.loras.FUSED_BYTES_MAX", fused_bytes_max)
+        pictures[fused_bytes_max] = engine.generate(with_adapters(*both), ignore)[0]
+    assert apart(pictures[0], pictures[FUSED_BYTES_MAX]) <= 1
+    beside, within = (dict(engine._resident["tiny-xl"][0].unet.named_parameters()) for engine in engines.values())
+    changed = [name for name, weight in within.items() if not torch.equal(weight, beside[name])]
+    assert changed and all("attn" in name and name.endswith("base_layer.weight") for name in changed)
+    engines[FUSED_BYTES_MAX].generate(with_adapters(), ignore)
+    assert [name for name, weight in within.items() if not torch.equal(weight, beside[name])] == []
 
 
 def test_without_an_adapter_the_model_is_the_bare_one(own_engine, loras):
