@@ -12,7 +12,7 @@ from benchmarks.support import figures
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 SECONDS_MAX = 120
-NEEDS_THE_SHIPPED_MODEL = ("engine_overhead", "engine_start", "levers")
+NEEDS_THE_SHIPPED_MODEL = ("engine_overhead", "engine_start", "levers", "training")
 
 
 @pytest.mark.parametrize("script", BENCHMARKS, ids=lambda path: path.stem)
