@@ -47,15 +47,17 @@ class Watchdog:
         finally:
             with self._lock:
                 self._what = ""
-            if self._is_hard:
-                faulthandler.cancel_dump_traceback_later()
+                if self._is_hard:
+                    faulthandler.cancel_dump_traceback_later()
 
     def pet(self) -> None:
+        """Something moved. Where nothing is watched, nothing has to: then it changes nothing."""
         now = time.monotonic()
         self._moved_at = now
-        if now - self._pet_at >= PET_SECONDS:
-            self._pet_at = now
-            self._arm(self._limit)
+        with self._lock:
+            if self._what and now - self._pet_at >= PET_SECONDS:
+                self._pet_at = now
+                self._arm(self._limit)
 
     def _arm(self, seconds: float) -> None:
         if self._is_hard:

@@ -1,12 +1,13 @@
 """The next batch is claimed while this one is drawn; leaving and hanging give everything back."""
 
+import faulthandler
 import threading
 import time
 
 import pytest
 from django.db import DatabaseError
 
-from generation import events, transitions
+from generation import events, transitions, watchdog
 from generation.models import Job, Node
 from generation.watchdog import EXIT_HUNG, Watchdog
 from generation.worker import Worker
@@ -175,3 +176,17 @@ def test_steps_keep_the_watchdog_quiet(engine, user, settings):
     worker.drain()
     worker.stop()
     assert ended == [] and of(job)[0] == "completed"
+
+
+def test_a_watchdog_that_watches_nothing_is_petted_for_nothing(monkeypatch):
+    """Armed outside, it would end the process of a worker that rests."""
+    armed = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda seconds, **more: armed.append(seconds))
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: armed.append(None))
+    monkeypatch.setattr(watchdog, "PET_SECONDS", 0)
+    dog = Watchdog(lambda what: None, is_hard=True)
+    dog.pet()
+    with dog.watching("drawing", 5):
+        dog.pet()
+    dog.pet()
+    assert armed == [10, 10, None]
