@@ -71,7 +71,11 @@ def needs(ability: Ability) -> Callable[[View], View]:
 
 
 class MayAct(BasePermission):
-    """Guard every REST view: it names the ability of each of its methods, `abilities = {"GET": Ability.READ}`."""
+    """Guard every REST view: it names the ability of each of its methods, `abilities = {"GET": Ability.READ}`.
+
+    Where the row decides which of several is needed, it names them all: any of them passes here, and the view requires
+    the one that it is.
+    """
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         if not (request.user and request.user.is_authenticated and getattr(request, "team", None)):
@@ -80,5 +84,8 @@ class MayAct(BasePermission):
         if hasattr(view, method.lower()):  # what is missing is answered 405
             abilities = getattr(view, "abilities", {})
             assert method in abilities, f"{type(view).__name__} names no ability for {method}"
-            require(request, abilities[method])
+            wanted = abilities[method]
+            some = wanted if isinstance(wanted, tuple) else (wanted,)
+            if not any(may(request, ability) for ability in some):
+                require(request, some[0])
         return True

@@ -8,7 +8,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts import services
+from accounts import admin_access, services
 from accounts.models import Activity, ApiKey, Invitation, Membership, Team, User
 from accounts.queries import uses_of
 from tenkaigen.admin import LookAdmin, OneByOneAdmin, link_to, link_to_list
@@ -35,6 +35,7 @@ class TeamsInline(admin.TabularInline):
 
 
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore
+admin_access.register()
 
 
 @admin.register(User)
@@ -60,19 +61,13 @@ class UserAdmin(DjangoUserAdmin):
         super().save_model(request, obj, form, change)
 
 
-class MembershipInline(admin.TabularInline):
-    model = Membership
-    extra = 0
-    autocomplete_fields = ("user",)
-
-
 @admin.register(Team)
 class TeamAdmin(admin.ModelAdmin):
     list_display = ("name", "email", "created_at", "closed_at")
     list_filter = ("closed_at",)
     search_fields = ("name", "email")
     readonly_fields = ("id", "wallet_link", "activity_link", "created_at", "closed_at", "purged_at")
-    inlines = (MembershipInline,)
+    inlines = (admin_access.MembershipInline,)
     show_full_result_count = False
     ordering = ("-created_at",)
 
@@ -83,6 +78,9 @@ class TeamAdmin(admin.ModelAdmin):
     @admin.display(description="activity")
     def activity_link(self, team: Team) -> str:
         return link_to_list(Activity, "What was done", team__id__exact=team.pk)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        admin_access.save_members(self, request, formset)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # jobs and credits belong to it for ever
@@ -118,7 +116,7 @@ class ApiKeyAdmin(OneByOneAdmin):
 
     @admin.action(description="Revoke the selected keys", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        actor = f"staff:{request.user.email}"  # type: ignore[union-attr]
+        actor = admin_access.actor_of(request)
         self.one_by_one(
             request, queryset.filter(revoked_at=None), lambda key: services.revoke_api_key(key, actor=actor), "Revoked"
         )

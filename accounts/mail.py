@@ -15,15 +15,20 @@ def send_invitation(invitation: Invitation, link: str) -> bool:
     return _send("invitation", invitation.email, invitation=invitation, link=link, days=settings.INVITATION_DAYS)
 
 
-def tell_role(member: Membership, role: str, *, actor: User) -> bool:
+def tell_role(member: Membership, role: str, *, actor: User | str) -> bool:
     """Tell a person that somebody gave them another role. Whether the mail server took it; it is not sent again."""
     label = Membership.Role(role).label.lower()
     return _send("role_changed", member.user.email, team=member.team, role=label, actor=actor)
 
 
-def tell_removed(person: User, team: Team, *, actor: User) -> bool:
+def tell_removed(person: User, team: Team, *, actor: User | str) -> bool:
     """Tell a person that somebody took them out of a team. Whether the mail server took it; it is not sent again."""
     return _send("member_removed", person.email, team=team, actor=actor)
+
+
+def tell_second_step_off(person: User) -> bool:
+    """Tell a person that staff switched their two-step sign-in off. Whether the mail server took it."""
+    return _send("second_step_off", person.email)
 
 
 def _send(template: str, address: str, **context: object) -> bool:

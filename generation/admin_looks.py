@@ -11,8 +11,9 @@ from django.utils.html import format_html
 from generation import looks
 from generation.admin_catalogue import CatalogueAdmin
 from generation.engine import catalog
-from generation.models import ReferenceModel
+from generation.models import CustomModel, ReferenceModel
 from generation.templatetags.generation import reference_preview
+from tenkaigen.admin import link_to_list
 
 DEFAULTS: dict[str, tuple[type, ...]] = {
     "size": (str,),
@@ -86,7 +87,8 @@ class ReferenceModelAdmin(CatalogueAdmin):
         if not look.pk:
             return "-"
         page = reverse("generation:reference_model", args=[look.slug])
-        return format_html('<a href="{}">As people see it</a>', page)
+        trained = link_to_list(CustomModel, "Models trained from it", reference__id__exact=look.pk)
+        return format_html('<a href="{}">As people see it</a> {}', page, trained)
 
 
 def register() -> None:

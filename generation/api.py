@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from accounts.access import key_of
+from accounts.access import key_of, require
 from accounts.roles import Ability
 from credits import queries as credits
 from credits.serializers import QuoteSerializer
@@ -112,7 +112,7 @@ class JobListView(APIView):
 class JobView(APIView):
     """One job in full."""
 
-    abilities = {"GET": Ability.READ, "DELETE": Ability.GENERATE}
+    abilities = {"GET": Ability.READ, "DELETE": (Ability.GENERATE, Ability.TRAIN)}
 
     @extend_schema(operation_id="job", parameters=[JOB_ID], responses={200: JobDetailSerializer, **refusals(400, 404)})
     def get(self, request: Request, job_id: str) -> Response:
@@ -122,10 +122,13 @@ class JobView(APIView):
         operation_id="cancel",
         parameters=[JOB_ID],
         responses={200: JobDetailSerializer, **refusals(400, 404, 409)},
-        description="Cancel an open job: its credits come back at once.",
+        description="Cancel an open job: its credits come back at once. The key needs what ordering it needed:"
+        " the scope `generate`, or `train` for a training.",
     )
     def delete(self, request: Request, job_id: str) -> Response:
-        return _detail(request, services.cancel_job(_job(request, job_id), actor=request.user))
+        job = _job(request, job_id)
+        require(request, Ability.GENERATE if job.kind == Job.Kind.IMAGE else Ability.TRAIN)
+        return _detail(request, services.cancel_job(job, actor=request.user))
 
 
 class ParsePromptView(APIView):

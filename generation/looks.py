@@ -133,9 +133,9 @@ def recipe_of(reference: ReferenceModel) -> StyleRecipe:
     return StyleRecipe(reference.slug, reference.recipe, reference.negative_prompt)
 
 
-def base_of(reference: ReferenceModel) -> str:
-    """The base model that a look is made for: of the catalogue, offered or not."""
-    return reference.base_model or settings.TRAINING_BASE_MODEL
+def base_of(reference: ReferenceModel | None) -> str:
+    """The base model that a look is made for, and a model over it is trained on: of the catalogue, offered or not."""
+    return (reference.base_model if reference else "") or settings.TRAINING_BASE_MODEL
 
 
 def _base_of(reference: ReferenceModel | None) -> str:

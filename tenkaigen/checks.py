@@ -64,8 +64,12 @@ def trainings_can_end(app_configs: object, **kwargs: object) -> list[CheckMessag
     s = settings
     holds_seconds = min((seconds for kind, seconds in s.HOLD_SECONDS.items() if kind != "image"), default=0)
     rules = (
-        ("E021", s.HANG_SECONDS <= s.STALL_SECONDS, "HANG_SECONDS must be at most STALL_SECONDS."),
-        ("E022", s.TRAINING_HANG_SECONDS <= s.STALL_SECONDS, "TRAINING_HANG_SECONDS must be at most STALL_SECONDS."),
+        ("E021", s.HANG_SECONDS < s.STALL_SECONDS, "HANG_SECONDS must be below STALL_SECONDS."),
+        (
+            "E022",
+            s.TRAINING_HANG_SECONDS < s.STALL_SECONDS,
+            "TRAINING_HANG_SECONDS must be below STALL_SECONDS.",
+        ),
         (
             "E023",
             holds_seconds >= s.TRAINING_SECONDS_MAX * s.JOB_ATTEMPTS_MAX,

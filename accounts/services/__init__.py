@@ -11,7 +11,7 @@ from accounts.services.leaving import (
     reopen_account,
 )
 from accounts.services.members import change_role, leave_team, remove_member
-from accounts.services.people import confirm_person, create_account
+from accounts.services.people import confirm_person, create_account, switch_second_step_off
 from accounts.services.teams import (
     close_team,
     create_team,
@@ -49,5 +49,6 @@ __all__ = [
     "resend_invitation",
     "revoke_api_key",
     "revoke_invitation",
+    "switch_second_step_off",
     "transfer_team",
 ]

@@ -14,8 +14,10 @@ RANKS = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2, Role.OWNER: 3}
 
 
 @transaction.atomic
-def change_role(*, member: Membership, role: str, actor: User) -> bool:
+def change_role(*, member: Membership, role: str, actor: User | str) -> bool:
     """Give a member another role. Whether this call did it: the role they have changes nothing.
+
+    An actor in words is staff, who have no role of their own.
 
     Raises:
         OwnerStays: the member is the owner, or the role is: a team is handed over by `transfer_team`.
@@ -24,9 +26,10 @@ def change_role(*, member: Membership, role: str, actor: User) -> bool:
     team, member = _lock(member)
     if Role.OWNER in (member.role, role):
         raise OwnerStays("A team has one owner. Hand the team over instead.")
-    if member.user_id == actor.pk:
-        raise NotAllowed("Nobody changes their own role.")
-    check_rank(team, actor, role)
+    if isinstance(actor, User):
+        if member.user_id == actor.pk:
+            raise NotAllowed("Nobody changes their own role.")
+        check_rank(team, actor, role)
     is_new = bool(Membership.objects.filter(pk=member.pk).exclude(role=role).update(role=role))
     if is_new:
         activity.record(team=team, actor=actor, verb="member.role_changed", target=member.user.email, role=role)
@@ -34,15 +37,18 @@ def change_role(*, member: Membership, role: str, actor: User) -> bool:
 
 
 @transaction.atomic
-def remove_member(*, member: Membership, actor: User) -> None:
+def remove_member(*, member: Membership, actor: User | str) -> None:
     """Take a person out of a team: their keys, their invitations and their open pages of this team stop at once.
+
+    An actor in words is staff, who have no role of their own.
 
     Raises:
         OwnerStays: the member is the owner.
         NotAllowed: the member's role is above the actor's.
     """
     team, member = _lock(member)
-    check_rank(team, actor, member.role)
+    if isinstance(actor, User):
+        check_rank(team, actor, member.role)
     _take_out(team, member, actor=actor, verb="member.removed")
 
 
@@ -69,7 +75,7 @@ def _lock(member: Membership) -> tuple[Team, Membership]:
     return team, Membership.objects.select_related("user").get(pk=member.pk, team=team)
 
 
-def _take_out(team: Team, member: Membership, *, actor: User, verb: str) -> None:
+def _take_out(team: Team, member: Membership, *, actor: User | str, verb: str) -> None:
     if member.role == Role.OWNER:
         raise OwnerStays("The owner hands the team over first, or deletes it.")
     member.delete()

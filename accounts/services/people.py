@@ -1,12 +1,13 @@
 """People come, and confirm who they are."""
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.crypto import salted_hmac
 
 from accounts import activity
-from accounts.models import KnownAddress, User
+from accounts.models import KnownAddress, Team, User
 from accounts.services.teams import open_team
 from accounts.signals import person_confirmed
 
@@ -38,6 +39,16 @@ def confirm_person(user: User) -> bool:
     if is_new:
         person_confirmed.send(sender=User, user=user, team=team)
     return is_new
+
+
+@transaction.atomic
+def switch_second_step_off(user: User, *, actor: str) -> bool:
+    """Take a person's app and recovery codes away, for staff. Whether this call did it: without any it does nothing."""
+    if not Authenticator.objects.filter(user=user).delete()[0]:
+        return False
+    if team := Team.objects.filter(memberships__user=user, closed_at=None).order_by("memberships__created_at").first():
+        activity.record(team=team, actor=actor, verb="account.mfa_off", target=user.email)
+    return True
 
 
 def _digest(email: str) -> str:

@@ -7,7 +7,8 @@ from django.db.models.functions import Now
 
 from accounts import activity
 from accounts.models import Team, User
-from generation.custom import queries, rows, rules
+from generation import looks
+from generation.custom import rows, rules
 from generation.errors import InvalidParams, TooManyModels
 from generation.models import CustomModel, ReferenceModel
 from generation.params import clean_text
@@ -64,7 +65,7 @@ def change(model: CustomModel, *, actor: User | str, **fields: Any) -> CustomMod
     for name, value in values.items():
         setattr(model, name, value)
     if "reference" in values:
-        model.base_model = "" if model.is_draft else queries.base_model_for(values["reference"])
+        model.base_model = "" if model.is_draft else looks.base_of(values["reference"])
     save(model, *values, "base_model")
     if not model.is_draft:
         activity.record(team=model.team, actor=actor, verb="model.changed", target=model.name, model=str(model.pk))

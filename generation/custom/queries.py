@@ -7,7 +7,8 @@ from django.db.models import Avg, Count, F, FloatField, OuterRef, Prefetch, Quer
 from django.db.models.functions import Cast, Coalesce
 
 from accounts.models import Team, User
-from generation.models import CustomModel, Job, ModelVersion, ReferenceModel, TrainingImage
+from generation import looks
+from generation.models import CustomModel, Job, ModelVersion, TrainingImage
 from generation.training_limits import steps_for
 from tenkaigen.paging import Page, page
 
@@ -117,8 +118,4 @@ def estimate_seconds(model: CustomModel) -> int | None:
 
 def base_model_of(model: CustomModel) -> str:
     """The base model that a training of this model would use: fixed by its first one."""
-    return model.base_model or base_model_for(model.reference)
-
-
-def base_model_for(reference: ReferenceModel | None) -> str:
-    return (reference.base_model if reference else "") or settings.TRAINING_BASE_MODEL
+    return model.base_model or looks.base_of(model.reference)

@@ -12,7 +12,9 @@ from playwright.sync_api import Page, expect
 from credits import plans
 from credits.audit import find_drift
 from credits.billing import inbox, offers, sales, setup, tasks
-from credits.models import Grant
+from credits.models import Grant, Hold
+from credits.queries import balance_of
+from generation.models import Job
 from tests.billing import switch_on
 from tests.browser.conftest import accessibility_problems
 from tests.browser.test_every_page import look
@@ -131,6 +133,32 @@ def test_a_declined_card_costs_nothing_and_one_may_try_again(site, stripe, open_
     page.get_by_role("button", name="Pay").click()
     page.wait_for_url("**/billing/purchases/**")
     expect(page.get_by_text("credits have been added")).to_be_visible()
+
+
+def test_who_runs_out_is_refused_in_words_buys_a_pack_and_goes_on(site, stripe, device, open_page, sign_in):
+    user = make_user(credits=6)
+    page = open_page(expects=("402",))
+    sign_in(page, user)
+    page.get_by_label("Describe your picture").fill("a fox by a lake")
+    go = page.get_by_role("button", name="Generate", exact=True)
+    go.click()
+    expect(page.locator(".shot img")).to_be_visible()
+    expect(page.locator("#balance")).to_contain_text("0")
+    go.click()
+    expect(page.get_by_role("alert")).to_contain_text("This costs 6 credits; you have 0.")
+    expect(page.get_by_label("Describe your picture")).to_have_value("a fox by a lake")
+    assert (Job.objects.count(), Hold.objects.count(), find_drift()) == (1, 1, [])
+
+    page.get_by_role("link", name="See plans and passes").click()
+    page.get_by_role("button", name="Buy 200 credits", exact=True).click()
+    pay(page, stripe)
+    expect(page.locator("#balance")).to_contain_text("200")
+    page.goto(f"{site}/studio")
+    page.get_by_label("Describe your picture").fill("a fox by a lake")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#balance")).to_contain_text("194")
+    expect(page.locator(".shot img")).to_have_count(2)
+    assert (balance_of(team_of(user)).available_centi, find_drift()) == (19_400, [])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.models import Permission
+from django.core import mail
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -30,7 +32,7 @@ from credits.models import (
 from credits.queries import balance_of
 from generation import services, storage
 from generation.models import Image, ImageModel, Job, Product, Provider, ReferenceModel, RemoteRequest, Style
-from tests.factories import make_job, make_user, team_of
+from tests.factories import make_job, make_member, make_user, team_of
 from tests.integration import test_billing_admin, test_model_admin
 from tests.pictures import deliver
 from tests.remote import make_request
@@ -307,3 +309,72 @@ def test_people_are_made_and_switched_off(boss):
     assert new.check_password(secret)
     twin = boss.post(address(User, "add"), form | {"email": "NEW@example.com"})
     assert twin.status_code == 200 and User.objects.filter(email__iexact="new@example.com").count() == 1
+
+
+# --- Members and second steps ---------------------------------------------------------------------------------------
+def change_members(boss: Client, team: Team, *rows: dict) -> object:
+    form = {"name": team.name, "email": team.email, "memberships-TOTAL_FORMS": len(rows)}
+    form["memberships-INITIAL_FORMS"] = len(rows)
+    for number, row in enumerate(rows):
+        form |= {f"memberships-{number}-{name}": value for name, value in row.items()}
+    return boss.post(address(Team, "change", team.pk), form, follow=True)
+
+
+def test_staff_change_members_as_a_team_does_it_with_a_mail_and_a_line_in_the_log(
+    boss, django_capture_on_commit_callbacks
+):
+    owner = make_user()
+    team = team_of(owner)
+    goes, rises = make_member(team), make_member(team, "viewer")
+    account_services.create_api_key(team=team, user=goes, name="ci")
+    rows = [{"id": place.pk, "team": team.pk, "role": place.role} for place in team.memberships.order_by("created_at")]
+    mail.outbox.clear()
+    assert "Owner" in boss.get(address(Team, "change", team.pk)).content.decode()
+    with django_capture_on_commit_callbacks(execute=True):
+        change_members(boss, team, rows[0], rows[1] | {"DELETE": "on"}, rows[2] | {"role": "admin"})
+    assert dict(team.memberships.values_list("user__email", "role")) == {owner.email: "owner", rises.email: "admin"}
+    assert ApiKey.objects.get(user=goes).revoked_at
+    log = Activity.objects.filter(team=team, topic="member").order_by("created_at")
+    staff = f"staff:{User.objects.get(is_superuser=True).email}"
+    assert [(line.verb, line.actor, line.target) for line in log] == [
+        ("member.removed", staff, goes.email), ("member.role_changed", staff, rises.email),
+    ]  # fmt: skip
+    assert [sent.to for sent in mail.outbox] == [[goes.email], [rises.email]]
+    assert all("Our staff" in sent.body for sent in mail.outbox)
+
+
+def test_staff_make_and_remove_no_owner(boss, django_capture_on_commit_callbacks):
+    owner = make_user()
+    team = team_of(owner)
+    member = make_member(team)
+    mine, theirs = ({"id": place.pk, "team": team.pk} for place in team.memberships.order_by("created_at"))
+    before = list(team.memberships.order_by("pk").values())
+    mail.outbox.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        refused = change_members(boss, team, mine | {"DELETE": "on"}, theirs | {"role": "member"})
+        change_members(boss, team, mine | {"role": "viewer"}, theirs | {"role": "owner"})
+        change_members(
+            boss, team, mine, theirs | {"role": "member"}, {"team": team.pk, "user": boss.session["_auth_user_id"]}
+        )
+    assert "The owner hands the team over first, or deletes it." in texts(refused)
+    assert list(team.memberships.order_by("pk").values()) == before
+    assert not Activity.objects.filter(team=team, topic="member").exists() and mail.outbox == []
+    assert member.memberships.get().role == "member"
+
+
+def test_staff_switch_a_second_step_off_with_a_mail_and_a_line_in_the_log(boss):
+    user = make_user()
+    app, _ = (Authenticator.objects.create(user=user, type=kind, data={}) for kind in ("totp", "recovery_codes"))
+    mail.outbox.clear()
+    looker = sign_in(make_staff("view_authenticator", "change_authenticator"))
+    act(looker, Authenticator, "switch_off", app)
+    assert boss.post(address(Authenticator, "delete", app.pk), {"post": "yes"}).status_code == 403
+    assert "data" not in boss.get(address(Authenticator, "change", app.pk)).context["adminform"].readonly_fields
+    assert Authenticator.objects.filter(user=user).count() == 2 and mail.outbox == []
+    assert texts(act(boss, Authenticator, "switch_off", app)) == ["Switched off: 1."]
+    assert not Authenticator.objects.filter(user=user).exists()
+    (told,) = mail.outbox
+    assert told.to == [user.email] and "switched two-step sign-in off" in told.body
+    line = Activity.objects.get(verb="account.mfa_off")
+    assert (line.team, line.target, line.actor_user) == (team_of(user), user.email, None)
+    assert line.actor.startswith("staff:")

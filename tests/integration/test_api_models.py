@@ -15,7 +15,7 @@ from generation.custom import pictures, services
 from generation.errors import PictureRefused
 from generation.models import CustomModel, Job, ModelVersion, TrainingImage
 from tests.custom import add_picture, add_pictures, make_draft, make_model, make_reference, train
-from tests.factories import make_user
+from tests.factories import make_job, make_user
 from tests.integration.program import Program
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
@@ -218,6 +218,24 @@ def test_files_come_as_a_form_each_judged_by_itself(program, monkeypatch):
     monkeypatch.setattr(api_model_parts, "FORM_BYTES_MAX", 100)
     assert program.client.post(address, {"files": [SimpleUploadedFile("1.png", b"x" * 200)]}).status_code == 413
     assert TrainingImage.objects.count() == 1
+
+
+def test_a_job_is_canceled_with_the_scope_it_was_ordered_with(program):
+    pictures = make_job(program.user)
+    training = services.refine(make_model(program.user), user=program.user, request_key="r", steps=100)
+    held = balance_of(program.team).held_centi
+    for scopes in (["read", "billing"], ["generate"], ["train"]):
+        ApiKey.objects.update(scopes=scopes)
+        for job, scope in ((pictures, "generate"), (training, "train")):
+            if scope not in scopes:
+                refused = program.delete(f"jobs/{job.pk}")
+                assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed")
+    assert Job.objects.filter(pk__in=[pictures.pk, training.pk], status="queued").count() == 2
+    assert balance_of(program.team).held_centi == held > 0
+    assert program.delete(f"jobs/{training.pk}").json()["status"] == "canceled"
+    ApiKey.objects.update(scopes=["generate"])
+    assert program.delete(f"jobs/{pictures.pk}").json()["status"] == "canceled"
+    assert balance_of(program.team).held_centi == 0
 
 
 def test_lists_cost_the_same_however_long_and_page_by_cursor(program):

@@ -166,18 +166,18 @@ def serious() -> set[str]:
 def test_the_start_is_refused_with_an_endpoint_that_believes_everybody(shop, settings):
     assert serious() == set()
     WebhookEndpoint.objects.update(djstripe_validation_method="none")
-    assert serious() == {"tenkaigen.E023"}
+    assert serious() == {"tenkaigen.E033"}
     WebhookEndpoint.objects.update(djstripe_validation_method="verify_signature", secret="")
-    assert serious() == {"tenkaigen.E023"}
+    assert serious() == {"tenkaigen.E033"}
 
 
 def test_the_start_is_refused_with_a_dangerous_key(shop, settings):
     settings.STRIPE_SECRET_KEY = "pk_live_" + "x" * 24
-    assert serious() == {"tenkaigen.E020"}
+    assert serious() == {"tenkaigen.E030"}
     settings.STRIPE_SECRET_KEY, settings.STRIPE_LIVE_MODE, settings.DEBUG = "sk_live_" + "x" * 24, True, True
-    assert "tenkaigen.E021" in serious()
+    assert "tenkaigen.E031" in serious()
     settings.DEBUG, settings.EMBEDDED = False, False
-    assert "tenkaigen.E022" in serious()
+    assert "tenkaigen.E032" in serious()
 
 
 def test_an_event_says_only_where_to_look(shop, team):

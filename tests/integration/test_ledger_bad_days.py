@@ -1,6 +1,8 @@
 """The ledger on bad days: clawbacks, debts, freezes, late deliveries, odd amounts, and people who are gone."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -275,6 +277,20 @@ def test_what_is_left_of_an_ended_grant_is_written_off_once(team):
     assert services.expire_all() == 0
     assert (state(team), state(other)) == ((300, 0, 0), (100, 0, 0))
     assert Entry.objects.get(kind="expire").grant_id == ended.pk and lasting.pk
+
+
+def test_once_a_night_also_what_ended_long_ago_is_written_off(team, monkeypatch):
+    """A dispute that is won gives back to a grant which the hourly look no longer sees."""
+    grant = give(team, 500)
+    long_ago = timezone.now() - services.EXPIRY_LOOK_BACK - timedelta(hours=1)
+    Grant.objects.filter(pk=grant.pk).update(effective_at=long_ago - timedelta(days=1), expires_at=long_ago)
+    written_off = []
+    for hour in (2, 4, 3, 3):
+        clock = SimpleNamespace(now=partial(datetime, 2026, 11, 21, hour, 59, tzinfo=UTC))
+        monkeypatch.setattr(services, "timezone", clock)
+        written_off.append(services.expire_due())
+    assert written_off == [0, 0, 1, 0]
+    assert (state(team), Entry.objects.get(kind="expire").grant_id) == ((0, 0, 0), grant.pk)
 
 
 def hold_past_its_deadline(team, count: int = 2) -> Hold:

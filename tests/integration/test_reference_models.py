@@ -138,6 +138,8 @@ def test_staff_edit_a_look_and_broken_ones_are_refused():
     assert (look.name, look.slug, str(look.complexity), look.defaults) == (
         "Book", "lookbook", "1.25", {"size": "512x384"},
     )  # fmt: skip
+    trained = f"{reverse('admin:generation_custommodel_changelist')}?reference__id__exact={look.pk}"
+    assert trained in boss.get(page).content.decode() and boss.get(trained).status_code == 200
     assert boss.get(reverse("admin:generation_referencemodel_add")).status_code == 200
 
 

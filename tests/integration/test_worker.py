@@ -2,10 +2,12 @@
 
 import time
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
 from django.core.files.storage import default_storage
 from django.utils import timezone
+from PIL import Image as Pillow
 
 from credits.audit import find_drift
 from credits.queries import balance_of
@@ -36,12 +38,19 @@ def run(worker) -> None:
     worker.wait_for_post_stage()
 
 
-def eventually(check) -> None:
-    """What a thread beside the device does is done in a moment."""
+def happens(check) -> bool:
+    """Whether it comes true in time. A step or a store has to ask: an assertion there would be taken for a crash."""
     until = time.monotonic() + 10
     while not check():
-        assert time.monotonic() < until
+        if time.monotonic() > until:
+            return False
         time.sleep(0.005)
+    return True
+
+
+def eventually(check) -> None:
+    """What a thread beside the device does is done in a moment."""
+    assert happens(check)
 
 
 def credits_of(user) -> tuple[int, int]:
@@ -74,6 +83,25 @@ def test_jobs_of_one_shape_share_a_batch_and_each_gets_its_own_pictures(worker, 
     alone = make_job(user, seed=20, prompt="fox 20")
     run(worker)
     assert alone.images.get().sha256 == jobs[1].images.get().sha256
+
+
+def test_the_finished_picture_is_seen_before_any_of_its_files_is_stored(worker, user, monkeypatch):
+    """The store keeps no file until the watchers have the preview."""
+    real, seen = default_storage.save, []
+    job = make_job(user)
+
+    def is_shown():
+        told, preview = events.progress_of(job.id), events.preview_of(job.id)
+        return told and told.phase == "storing" and preview and Pillow.open(BytesIO(preview)).size == (256, 256)
+
+    def save(name, content):
+        seen.append(happens(is_shown) if False not in seen else False)
+        return real(name, content)
+
+    monkeypatch.setattr(default_storage, "save", save)
+    run(worker)
+    job.refresh_from_db()
+    assert (job.status, seen) == ("completed", [True, True, True])
 
 
 def test_a_store_that_hiccups_is_tried_again(worker, user, monkeypatch):
@@ -157,20 +185,25 @@ def test_a_job_whose_pictures_are_all_blocked_fails_in_words_and_is_free(worker,
     assert credits_of(user) == (10_000, 0)
 
 
-def test_cancel_stops_the_device_at_its_next_step(worker, engine, user, settings):
-    settings.PROGRESS_SECONDS = settings.CANCEL_LOOK_SECONDS = 0.01
-    job, steps = make_job(user, num_inference_steps=8), []
+def test_cancel_stops_the_device_at_its_next_step(worker, engine, user, monkeypatch):
+    """By the looks at Redis: no heartbeat tells. Five looks while one step lasts, for the device waits for them."""
+    monkeypatch.setattr(transitions, "heartbeat", lambda held: {job_id for job_id, _ in held})
+    job, steps, looks, noticed = make_job(user, num_inference_steps=8), [], [], []
+    look = events.canceled_among
+    monkeypatch.setattr(events, "canceled_among", lambda job_ids: looks.append(1) or look(job_ids))
 
     def cancel_at_three(number):
         steps.append(number)
         if number == 3:
             services.cancel_job(job)
-            eventually(lambda: worker._leases.is_lost(worker._hands.held()[0]))
+            looks_wanted = len(looks) + 5
+            noticed.append(happens(lambda: len(looks) >= looks_wanted))
+            noticed.append(worker._leases.is_lost(worker._hands.held()[0]))
 
     engine.before_step = cancel_at_three
     run(worker)
     job.refresh_from_db()
-    assert job.status == "canceled" and steps == [1, 2, 3]
+    assert (job.status, steps, noticed) == ("canceled", [1, 2, 3], [True, True])
     assert not Image.objects.exists() and credits_of(user) == (10_000, 0)
 
 
