@@ -1,10 +1,11 @@
 """Who is next: teams take turns, plans go first for a while, and nobody runs more than the plan says."""
 
+from copy import copy
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -283,3 +284,36 @@ def test_a_claim_takes_few_statements(django_assert_num_queries):
         claim()
     with django_assert_num_queries(8):  # and for a batch: whose mates, and which
         assert len(claim(images_max=4)) == 3
+
+
+def test_a_claim_reads_a_few_rows_however_many_jobs_wait_for_another_model():
+    """By PostgreSQL's own count. What reads the line row by row takes as many teams and jobs as there are."""
+    for _ in range(3):
+        fill_queue(make_user(credits=100), jobs=200)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE generation_job, generation_teamslot")
+    before = rows_read()
+    (job,) = claim(models=["sd15"])
+    assert job.model == "sd15" and rows_read() - before <= 20
+
+
+def fill_queue(user, jobs: int) -> None:
+    """So many jobs of one model, and behind them as many of another."""
+    first = make_job(user)
+    rows = []
+    for number in range(2 * jobs):
+        row = Job.objects.get(pk=first.pk) if not rows else copy(rows[0])
+        row.pk, row.request_key = uuid4(), uuid4().hex
+        row.model = "starter" if number < jobs else "sd15"
+        row.run_after = first.run_after + timedelta(microseconds=number)
+        rows.append(row)
+    Job.objects.bulk_create(rows)
+
+
+def rows_read() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0) FROM pg_stat_xact_user_tables"
+            " WHERE relname IN ('generation_job', 'generation_teamslot')"
+        )
+        return int(cursor.fetchone()[0])
