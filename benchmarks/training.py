@@ -1,6 +1,6 @@
 """What the product adds to a bare diffusers and peft loop, and what switching adapters costs a queue of pictures.
 
-    python benchmarks/training.py [--rounds 9] [--steps 6] [--images 4]
+    python benchmarks/training.py [--rounds 9] [--steps 6] [--images 4] [--processor]
 
 Both loops teach the same modules of the starter at the same rank, rows and size, on latents and captions that were
 encoded before. The bare one takes its turns inside the watcher of `Engine.train`, every few steps. The queue asks for
@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,19 +35,23 @@ from tests.engine.learning import WORD, Notes, examples
 MODEL = "starter"
 ADAPTERS = 4
 ROWS = 4  # of pictures in a batch, and as many of anchors
-RANK, RATE, SIDE = 8, 1e-3, 256
+RANK, RATE = 8, 1e-3
 TRAINING_BAR, SWITCH_BAR = 0.97, 1.15
+Clock = Callable[[], float]
 
 
 def main() -> int:
     parser = figures.arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=6, help="of each loop in a round")
+    parser.add_argument("--side", type=int, default=256, help="of what is learned, in pixels")
     parser.add_argument("--images", type=int, default=4, help="of each adapter in the queue")
+    parser.add_argument("--processor", action="store_true", help="count processor time: others use this machine")
     options = parser.parse_args()
+    clock = time.process_time if options.processor else time.perf_counter
     if options.quick:
-        options.rounds, options.steps, options.images = 1, 1, 1
-    report = figures.Report(f"training and adapters: {MODEL} on cpu")
+        options.rounds, options.steps, options.images, options.side = 1, 1, 1, 64
+    report = figures.Report(f"training and adapters: {MODEL} on cpu{', processor time' * options.processor}")
     engine = build("cpu")
     try:
         engine.load(MODEL)
@@ -55,22 +59,23 @@ def main() -> int:
         report.skip(MODEL, error)
         return report.end(is_strict=options.strict)
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(MODEL, examples(Path(folder), 6, SIDE), 1, SIDE, ROWS, RANK, RATE, 7, trigger_word=WORD)
-        measure_steps(report, engine, training, options.rounds, options.steps)
+        pictures = examples(Path(folder), 6, options.side)
+        training = Training(MODEL, pictures, 1, options.side, ROWS, RANK, RATE, 7, trigger_word=WORD)
+        measure_steps(report, engine, training, Turns(BareLoop(training), options.steps, clock), options.rounds)
         adapters = [make_adapter(engine, training, seed, Path(folder)) for seed in range(ADAPTERS)]
-        measure_switches(report, engine, adapters, options.rounds, options.images)
+        measure_switches(report, engine, adapters, options.rounds, options.images, clock)
     return report.end(is_strict=options.strict)
 
 
 # --- Steps ------------------------------------------------------------------------------------------------------------
-def measure_steps(report: figures.Report, engine: DiffusionEngine, training: Training, rounds: int, steps: int) -> None:
-    bare = BareLoop(training)
-    turns = Turns(bare, steps)
-    made = engine.train(replace(training, steps=(rounds + 1) * steps), turns)
+def measure_steps(
+    report: figures.Report, engine: DiffusionEngine, training: Training, turns: Turns, rounds: int
+) -> None:
+    made = engine.train(replace(training, steps=(rounds + 1) * turns.each), turns)
     ours = sum(tensor.numel() for tensor in tensors_of(made.adapter).values())
-    assert ours == sum(weight.numel() for weight in bare.weights), "not the same work: the run is void"
+    assert ours == sum(weight.numel() for weight in turns.bare.weights), "not the same work: the run is void"
     for name, values in turns.rates.items():
-        report.show(f"{name}, {ROWS} rows and {ROWS} anchors of {SIDE} px", values[1:], "steps/s")
+        report.show(f"{name}, {ROWS} rows and {ROWS} anchors of {training.resolution} px", values[1:], "steps/s")
     ratios = figures.pairwise_ratios(turns.rates["Engine.train"][1:], turns.rates["bare loop"][1:])
     report.hold("steps/s, Engine.train / bare loop", ratios, at_least=TRAINING_BAR)
 
@@ -78,24 +83,24 @@ def measure_steps(report: figures.Report, engine: DiffusionEngine, training: Tra
 class Turns(Notes):
     """A watcher that stops a training every few steps until the bare loop has made as many."""
 
-    def __init__(self, bare: BareLoop, steps: int) -> None:
+    def __init__(self, bare: BareLoop, each: int, clock: Clock) -> None:
         super().__init__()
         self.rates: dict[str, list[float]] = {"Engine.train": [], "bare loop": []}
-        self._bare, self._each = bare, steps
-        self._ended = 0.0
+        self.bare, self.each = bare, each
+        self._clock, self._ended = clock, 0.0
 
     def on_step(self, step: int, loss: float) -> None:
         super().on_step(step, loss)
         if step == 1:  # what came before is no step; the first round warms up
-            self._ended = time.perf_counter()
-        if step % self._each:
+            self._ended = self._clock()
+        if step % self.each:
             return
-        began = time.perf_counter()
-        self.rates["Engine.train"].append(self._each / (began - self._ended))
-        for _ in range(self._each):
-            self._bare.step()
-        self._ended = time.perf_counter()
-        self.rates["bare loop"].append(self._each / (self._ended - began))
+        began = self._clock()
+        self.rates["Engine.train"].append(self.each / (began - self._ended))
+        for _ in range(self.each):
+            self.bare.step()
+        self._ended = self._clock()
+        self.rates["bare loop"].append(self.each / (self._ended - began))
 
 
 class BareLoop:
@@ -134,33 +139,38 @@ class BareLoop:
 
 # --- Switches ---------------------------------------------------------------------------------------------------------
 def make_adapter(engine: DiffusionEngine, training: Training, seed: int, folder: Path) -> Lora:
-    made = engine.train(replace(training, seed=seed, trigger_word=""), Notes())
+    made = engine.train(replace(training, seed=seed, trigger_word="", resolution=64), Notes())
     path = folder / f"{seed}.safetensors"
     path.write_bytes(made.adapter)
     return Lora(str(path))
 
 
 def measure_switches(
-    report: figures.Report, engine: DiffusionEngine, adapters: list[Lora], rounds: int, images: int
+    report: figures.Report, engine: DiffusionEngine, adapters: list[Lora], rounds: int, images: int, clock: Clock
 ) -> None:
     """The same batches with four adapters, with one, and with none, by an engine that has never seen one."""
     bare = build("cpu")
     spec = catalog.get(MODEL)
     requests = tuple(ImageRequest("a boat on a lake", "", seed) for seed in range(images))
-    batch = Batch(MODEL, SIDE, SIDE, spec.steps_default, spec.guidance_default, requests)
+    batch = Batch(MODEL, *spec.default_size, spec.steps_default, spec.guidance_default, requests)
 
-    def draw(queue: Iterable[tuple[Lora, ...]], drawing: DiffusionEngine = engine) -> None:
-        for wanted in queue:
-            drawing.generate(replace(batch, adapters=wanted), lambda step: None)
+    def timed(queue: list[tuple[Lora, ...]], drawing: DiffusionEngine) -> Callable[[], float]:
+        def measure() -> float:
+            began = clock()
+            for wanted in queue:
+                drawing.generate(replace(batch, adapters=wanted), lambda step: None)
+            return clock() - began
+
+        return measure
 
     four = [(lora,) for lora in adapters]
-    cold = figures.timed(lambda: draw(four))()
+    cold = timed(four, engine)()
     runs = {
-        "none": lambda: draw([()] * ADAPTERS, bare),
-        "one adapter": lambda: draw(four[:1] * ADAPTERS),
-        "four adapters": lambda: draw(four),
+        "none": timed([()] * ADAPTERS, bare),
+        "one adapter": timed(four[:1] * ADAPTERS, engine),
+        "four adapters": timed(four, engine),
     }
-    found = figures.interleave({name: figures.timed(run) for name, run in runs.items()}, rounds)
+    found = figures.interleave(runs, rounds)
     report.show(f"{ADAPTERS} batches of {images}, four adapters, read for the first time", [cold])
     for name, values in found.items():
         report.show(f"{ADAPTERS} batches of {images}, {name}", values)
