@@ -286,8 +286,10 @@ def test_a_claim_takes_few_statements(django_assert_num_queries):
         assert len(claim(images_max=4)) == 3
 
 
-def test_a_claim_reads_a_few_rows_however_many_jobs_wait_for_another_model():
-    """By PostgreSQL's own count. What reads the line row by row takes as many teams and jobs as there are."""
+def test_a_claim_reads_a_few_rows_however_many_jobs_wait_for_another_model(monkeypatch):
+    """By PostgreSQL's own count; and of three teams in line it locks one."""
+    ask, answers = slots._ask, []
+    monkeypatch.setattr(slots, "_ask", lambda sql, **facts: answers.append(ask(sql, **facts)) or answers[-1])
     for _ in range(3):
         fill_queue(make_user(credits=100), jobs=200)
     with connection.cursor() as cursor:
@@ -295,6 +297,7 @@ def test_a_claim_reads_a_few_rows_however_many_jobs_wait_for_another_model():
     before = rows_read()
     (job,) = claim(models=["sd15"])
     assert job.model == "sd15" and rows_read() - before <= 20
+    assert [len(rows) for rows in answers] == [1]
 
 
 def fill_queue(user, jobs: int) -> None:
