@@ -222,7 +222,10 @@ def test_the_default_plan_for_a_team_without_one_is_nothing_to_do(boss, team):
 
 
 def plan_form(plan: Plan, **changed: object) -> dict[str, object]:
-    names = ("name", "description", "position", "concurrent_jobs", "queue_priority", "queue_cap", "requests_per_hour")
+    names = (
+        "name", "description", "position", "concurrent_jobs", "queue_priority", "queue_cap", "requests_per_hour",
+        "models_max", "training_images_max", "model_storage_bytes",
+    )  # fmt: skip
     said = {name: getattr(plan, name) for name in names} | {"seconds_between": plan.seconds_between}
     return {**said, "monthly_credits": plan.monthly_centi / 100, "is_active": "on", **changed}
 

@@ -304,6 +304,7 @@ def test_a_job_comes_with_its_receipt(program, django_assert_num_queries):
         "reserved": "6.00",
         "charged": "6.00",
         "released": "0.00",
+        "uncollected": "0.00",
         "pass_images": 3,
         "pass_images_charged": 3,
         "price_version": "2026-11",
