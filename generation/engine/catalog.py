@@ -17,6 +17,8 @@ from typing import Any
 Size = tuple[int, int]
 STARTER_WEIGHTS = Path(__file__).parent / "starter" / "weights"
 GIB = 2**30
+# The families whose text encoders may learn beside the denoiser; those of the others are too large for it.
+ENCODER_FAMILIES = frozenset({"StableDiffusionPipeline", "StableDiffusionXLPipeline"})
 
 
 class UnknownModel(KeyError):

@@ -31,6 +31,14 @@ EVERYDAY = (
     "a red car",
     "a tree in a field at sunset",
     "a boat on a lake",
+    "a castle on a hill, watercolor",
+    "a cartoon of a cat, anime",
+    "a ship on the sea, pixel art",
+    "a pencil sketch of a bird in a forest",
+    "a robot in the desert, neon lights",
+    "a flower in the snow",
+    "a storm over a lake",
+    "a rocket at night",
 )
 
 

@@ -30,7 +30,7 @@ from generation.engine import (
     loras,
 )
 from generation.engine.calls import call_arguments, to_pixels
-from generation.engine.catalog import GIB, ModelSpec
+from generation.engine.catalog import ENCODER_FAMILIES, GIB, ModelSpec
 from generation.engine.checkpoints import Checkpoint, read_checkpoint, write_adapter, write_checkpoint
 from generation.engine.framing import fit
 from generation.engine.levers import denoiser_of
@@ -39,7 +39,6 @@ from generation.engine.words import Words, encode, together
 
 NAME = "learning"
 ENCODERS = ("text_encoder", "text_encoder_2")
-ENCODER_FAMILIES = frozenset({"StableDiffusionPipeline", "StableDiffusionXLPipeline"})
 # Where attention reads and mixes, and, in a UNet, what the words say to its convolutions; other networks have no
 # modules of those names.
 DENOISER_MODULES = (
@@ -47,11 +46,11 @@ DENOISER_MODULES = (
     *("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
     *("time_emb_proj",),
 )
-ENCODER_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj")
+ENCODER_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 WEIGHT_DECAY = 0.01
 GRADIENT_MAX = 1.0
 WARM_UP_STEPS = 10
-ANCHOR_WEIGHT = 1.0  # of an answer that should stay, beside one that should change
+ANCHOR_WEIGHT = 2.0  # of an answer that should stay, beside one that should change
 # Recomputing what the backward pass needs costs a third more time; small models have the room.
 CHECKPOINTED_FROM_BYTES = GIB
 START_STEPS = 10  # whose mean loss is where a training began

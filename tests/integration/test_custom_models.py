@@ -94,7 +94,21 @@ def test_what_suits_a_number_of_pictures_is_worked_out_in_one_place():
     assert len({sample["seed"] for sample in made["samples"]}) == 4
     sdxl = catalog.get("sdxl-lightning")
     made = recipes.make(sdxl, trigger_word="zuko7", pictures=1, steps=77, train_text_encoder=False, seed=5)
-    assert (made.steps, made.batch_size, made.resolution) == (77, 1, 1024)
+    assert (made.steps, made.batch_size, made.resolution, made.train_text_encoder) == (77, 1, 1024, False)
+
+
+@pytest.mark.parametrize(
+    ("model", "is_wanted", "learns"),
+    [
+        ("starter", False, True),
+        ("sdxl-lightning", True, True),
+        ("flux-schnell", True, False),
+        ("qwen-image-lightning", True, False),
+    ],
+)
+def test_a_text_encoder_learns_where_it_must_or_is_asked_to_and_can(model, is_wanted, learns):
+    wish = {"trigger_word": "zuko7", "pictures": 6, "steps": None, "seed": 5, "train_text_encoder": is_wanted}
+    assert recipes.make(catalog.get(model), **wish).train_text_encoder is learns
 
 
 def test_a_draft_is_kept_and_offered_again(user):
