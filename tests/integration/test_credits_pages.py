@@ -201,7 +201,7 @@ def test_the_days_are_read_from_the_index_by_time(team):
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
         cursor.execute(f"EXPLAIN {queries.dashboard.DAYS}", [30, team.pk])
         plan = "\n".join(row[0] for row in cursor.fetchall())
-    assert "entry_by_time" in plan and "Sort" not in plan
+    assert "entry_by_time" in plan and "Incremental Sort" not in plan
 
 
 # --- Passes ---------------------------------------------------------------------------------------------------------

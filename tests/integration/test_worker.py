@@ -238,7 +238,8 @@ def test_a_stopping_worker_hands_its_job_back_uncounted(worker, engine, user):
     assert (job.status, job.attempts, job.fence) == ("queued", 0, 2)
 
 
-def test_a_late_worker_deletes_only_its_own_file(worker, engine, user):
+def test_a_late_worker_deletes_only_its_own_file(worker, engine, user, settings):
+    settings.HEARTBEAT_SECONDS = 60  # else it may renew the lease that is about to have run out
     job = make_job(user)
 
     def somebody_else_wins(number):
