@@ -68,7 +68,9 @@ def test_the_zip_holds_profile_prompts_pictures_and_statement(ana):
     assert archive.testzip() is None
     image, team = Image.objects.get(), team_of(ana)
     picture, statement = f"images/{image.job_id}-0.png", f"statements/{team.pk}.csv"
-    assert sorted(archive.namelist()) == sorted(["README.txt", "profile.json", "prompts.json", picture, statement])
+    documents = ["README.txt", "profile.json", "prompts.json", "models.json"]
+    assert sorted(archive.namelist()) == sorted([*documents, picture, statement])
+    assert json.loads(archive.read("models.json")) == []
     profile = json.loads(archive.read("profile.json"))
     assert (profile["email"], profile["teams"][0]["role"]) == (ana.email, "owner")
     assert profile["keys"][0]["name"] == "canary key" and "secret" not in profile["keys"][0]
@@ -103,7 +105,7 @@ def test_a_stranger_and_a_get_take_nothing(ana):
 def test_the_command_writes_the_same(ana, tmp_path, capsys):
     file = tmp_path / "ana.zip"
     call_command("export_account", "Ana.Canary@example.com", str(file))
-    assert len(zipfile.ZipFile(file).namelist()) == 5
+    assert len(zipfile.ZipFile(file).namelist()) == 6
     for email, where in ((ana.email, file), ("nobody@example.com", tmp_path / "x.zip")):
         with pytest.raises(CommandError):
             call_command("export_account", email, str(where))
