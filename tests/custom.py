@@ -8,11 +8,11 @@ from uuid import uuid4
 from django.db import transaction
 from django.db.models.functions import Now
 
-from accounts.models import User
+from accounts.models import Team, User
 from credits import ledger
 from generation.custom import drafts, services
 from generation.models import CustomModel, Job, ModelVersion, ReferenceModel, TrainingImage
-from tests.factories import team_of
+from tests.factories import make_job, team_of
 
 _numbers = count(1)
 
@@ -71,5 +71,36 @@ def make_model(user: User, **fields: Any) -> CustomModel:
     """A trained model: version 1 is there and current."""
     model = make_draft(user, **fields)
     train(services.submit_training(model, user=user, request_key=uuid4().hex))
+    model.refresh_from_db()
+    return model
+
+
+def make_trained(team: Team, *, versions: int = 1, **fields: Any) -> CustomModel:
+    """Rows only: a model that was trained so many times; the last version is the current one."""
+    user = team.memberships.get(role="owner").user
+    defaults = {
+        "name": "Aki",
+        "trigger_word": f"zuko{next(_numbers)}",
+        "base_model": "starter",
+        "reference": ReferenceModel.objects.get(slug="street-style"),
+    }
+    model = CustomModel.objects.create(team=team, user=user, **defaults | fields)
+    parent = None
+    for number in range(1, versions + 1):
+        job = make_job(user)  # stands for the training
+        parent = ModelVersion.objects.create(
+            model=model,
+            number=number,
+            parent=parent,
+            iteration=number - 1,
+            job=job,
+            settings={},
+            images_count=6,
+            adapter_key=f"models/{model.pk}/{number}",
+            adapter_sha256="0" * 64,
+            adapter_bytes=1000,
+        )
+    Job.objects.filter(trained_version__model=model).update(status="canceled", finished_at=job.created_at)
+    CustomModel.objects.filter(pk=model.pk).update(current=parent, submitted_at=model.created_at or job.created_at)
     model.refresh_from_db()
     return model

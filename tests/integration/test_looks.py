@@ -11,7 +11,7 @@ from generation.errors import InvalidParams, ModelNotReady
 from generation.models import CustomModel, ImageModel, Job, ModelVersion, ReferenceModel
 from generation.params import make
 from tests import fake_gemini as fake
-from tests.customs import make_trained
+from tests.custom import make_trained
 from tests.factories import make_job, make_params, make_user, team_of
 from tests.integration.pages import HTMX, client_of, make_completed_job, studio_form
 from tests.integration.program import ASK, Program

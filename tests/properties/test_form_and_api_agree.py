@@ -19,7 +19,7 @@ from generation.params import (
     size_name,
 )
 from generation.serializers import JobRequestSerializer
-from tests.customs import make_trained
+from tests.custom import make_trained
 from tests.factories import make_user, team_of
 
 STARTER = catalog.get("starter")
