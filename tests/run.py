@@ -80,7 +80,7 @@ def production_environment() -> dict[str, str]:
 # Suite: budget in seconds, xdist processes, and whether `--fast` runs it.
 # Races, faults and browser need the machine for themselves, or their timing says nothing.
 SUITES: dict[str, tuple[int, int, bool]] = {
-    "unit integration engine": (420, 2, True),
+    "engine integration unit": (420, 2, True),
     "races": (90, 0, True),
     "properties": (120, 0, True),
     "faults": (420, 0, False),
@@ -99,11 +99,12 @@ def suite_steps(arguments: argparse.Namespace) -> list[Step]:
             continue
         paths = [f"tests/{part}" for part in name.split() if any((ROOT / "tests" / part).glob("**/test_*.py"))]
         if "unit" in name:
-            paths += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*.py"))
+            paths = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*.py")), *paths]
         if not paths:
             continue
         if processes:
-            how = ["-n", str(processes), "--dist", "loadfile"]
+            # In the order above, the files that take minutes first: else one process ends alone with one of them.
+            how = ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
             environment = {"OMP_NUM_THREADS": "1"}  # two processes of torch on two cores would fight over them
         else:
             environment = {}
