@@ -140,8 +140,8 @@ class Rig:
         if self.servant is None:
             address = str(self.folder / "servant")
             child = self.begin("serve", address=address)
-            wait_until(lambda: child.exit_code is not None or os.path.exists(address), "no servant")
-            self.servant = Client(address)
+            wait_until(lambda: child.exit_code is not None or self._has_servant(address), "no servant")
+            assert self.servant is not None, self.log_tail()
         self.servant.send((role, facts))
         if not self.servant.poll(2 * WAIT_SECONDS_MAX):
             raise MatrixError(f"{role} does not end: {self.log_tail()}")
@@ -149,6 +149,13 @@ class Rig:
         if not is_good:
             raise MatrixError(f"{role}: {answer}")
         return answer
+
+    def _has_servant(self, address: str) -> bool:
+        try:
+            self.servant = Client(address)
+        except (FileNotFoundError, ConnectionRefusedError):  # bound, and does not listen yet
+            return False
+        return True
 
     def answer(self, child: Child) -> Any:
         """Wait for a process that must end well, and return what it answered."""
