@@ -16,7 +16,7 @@ from accounts.models import Team
 from generation import params, queries
 from generation.engine import catalog
 from generation.errors import InvalidParams, ModelNotReady
-from generation.models import CustomModel, ImageModel, Job, ModelVersion, ReferenceModel
+from generation.models import CustomModel, Job, ModelVersion, ReferenceModel
 from generation.params import MODEL_DEFAULT, QUALITIES, Params, nearest_size, size_name
 from generation.prompts import StyleRecipe
 
@@ -140,8 +140,7 @@ def base_of(reference: ReferenceModel | None) -> str:
 
 def _base_of(reference: ReferenceModel | None) -> str:
     base = base_of(reference) if reference else MODEL_DEFAULT
-    is_offered = base == MODEL_DEFAULT or ImageModel.objects.filter(slug=base, is_active=True).exists()
-    return base if is_offered and base in catalog.CATALOG else MODEL_DEFAULT
+    return base if base == MODEL_DEFAULT or queries.is_offered(base) else MODEL_DEFAULT
 
 
 def _version(team: Team, asked: Params) -> ModelVersion:

@@ -70,7 +70,12 @@ class Params:
         """The same for the same request, so that a reused request key shows."""
         # What came later counts only where it is used: a key from before must still find its first job.
         said = {name: value for name, value in self.as_dict().items() if value or name not in _LATER_FIELDS}
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return fingerprint_of(said)
+
+
+def fingerprint_of(asked: Mapping[str, Any]) -> str:
+    """One text for what was asked for, whatever the order it was said in."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def clean_text(text: str) -> str:

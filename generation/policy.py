@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from generation.errors import PromptRefused
+
 RULES_FILE = Path(__file__).parent / "catalogue" / "policy.toml"
 # What is commonly written in place of a letter to slip past a word list.
 LOOKALIKES = str.maketrans("013457@$!", "oieastasi")
@@ -36,6 +38,12 @@ def refusal(*texts: str) -> Rule | None:
             if any(all(group.search(spelling) for group in rule.groups) for spelling in spellings):
                 return rule
     return None
+
+
+def refuse(*texts: str) -> None:
+    """Raises: PromptRefused, with the reason of the first rule that forbids one of the texts."""
+    if rule := refusal(*texts):
+        raise PromptRefused(rule.reason)
 
 
 def _plain(text: str) -> str:

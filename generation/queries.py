@@ -78,6 +78,11 @@ def offered(rows: type[Row], field: str, slug: str) -> Row:
     return row
 
 
+def is_offered(base_model: str) -> bool:
+    """Whether a model is in the catalogue and switched on."""
+    return base_model in catalog.CATALOG and ImageModel.objects.filter(slug=base_model, is_active=True).exists()
+
+
 def catalogue_names() -> dict[str, str]:
     """What styles, products and looks are called, by `style:slug` and so on; the retired ones, too."""
     return cache.get_or_set("catalogue-names", _read_names, NAMES_SECONDS) or {}

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from accounts.models import Team
 from generation import expansion, looks, policy, queries
-from generation.errors import PromptRefused
 from generation.looks import DrawnWith
 from generation.models import Job, Product, Style
 from generation.params import Params
@@ -35,7 +34,7 @@ def parse_prompt(params: Params, drawn: DrawnWith) -> Expansion:
         PromptRefused: the policy forbids a prompt.
     """
     made = expand_prompt(params, drawn)
-    _refuse_forbidden(params.prompt, made.prompt, made.negative_prompt)
+    policy.refuse(params.prompt, made.prompt, made.negative_prompt)
     return made
 
 
@@ -96,8 +95,3 @@ def _ask(team: Team, params: Params, made: Expansion, drawn: DrawnWith) -> Expan
 
 def _is_improvable(made: Expansion) -> bool:
     return expansion.is_on() and made.expander == "local"
-
-
-def _refuse_forbidden(*texts: str) -> None:
-    if rule := policy.refusal(*texts):
-        raise PromptRefused(rule.reason)

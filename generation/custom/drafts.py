@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from accounts import activity
 from accounts.models import Team, User
-from generation import looks
+from generation import looks, policy
 from generation.custom import rows, rules
 from generation.errors import InvalidParams, TooManyModels
 from generation.models import CustomModel, ReferenceModel
@@ -34,16 +34,10 @@ def begin(*, team: Team, user: User, reference: ReferenceModel | None = None) ->
     Raises:
         TooManyModels: the team has as many drafts as anybody may have.
     """
-    lock_team(team)
+    rows.lock_team(team.pk)  # two who begin at once would count the same drafts
     if CustomModel.objects.filter(team=team, deleted_at=None, submitted_at=None).count() >= DRAFTS_MAX:
         raise TooManyModels(f"Your team has {DRAFTS_MAX} drafts. Train or delete one of them first.")
     return CustomModel.objects.create(team=team, user=user, reference=reference)
-
-
-def lock_team(team: Team) -> None:
-    """Two who begin at once would count the same drafts. Raises: Busy."""
-    with rows.waiting():
-        Team.objects.select_for_update(no_key=True).get(pk=team.pk)
 
 
 @transaction.atomic
@@ -61,7 +55,7 @@ def change(model: CustomModel, *, actor: User | str, **fields: Any) -> CustomMod
     rules.refuse_trained(model)
     rules.refuse_open_training(model)
     values = _checked(fields, is_submitted=not model.is_draft)
-    rules.refuse_words(*(str(values.get(name, "")) for name in (*TEXTS, "trigger_word")))
+    policy.refuse(*(str(values.get(name, "")) for name in (*TEXTS, "trigger_word")))
     for name, value in values.items():
         setattr(model, name, value)
     if "reference" in values:

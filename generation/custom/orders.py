@@ -1,7 +1,5 @@
 """A model by one request, for programs: begun, filled and trained, or not there at all."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +10,7 @@ from generation import services as job_services
 from generation.custom import drafts, pictures, services
 from generation.errors import PictureRefused
 from generation.models import CustomModel, Job
+from generation.params import fingerprint_of
 from tenkaigen.errors import DomainError
 
 
@@ -35,7 +34,7 @@ def create(
         PictureRefused: a picture was not taken; the message says which and why.
         Everything that `drafts.begin`, `drafts.change`, `pictures.add_urls` and `services.submit_training` raise.
     """
-    fingerprint = _fingerprint(fields, urls)
+    fingerprint = fingerprint_of({"kind": Job.Kind.CREATION, "fields": fields, "urls": list(urls)})
     if trains and (first := job_services.job_of_key(team, request_key, fingerprint)):
         return first
     with transaction.atomic():
@@ -59,8 +58,3 @@ def create(
 def _refuse_any(added: pictures.Added) -> None:
     if added.refused:
         raise PictureRefused(" ".join(f"{refused.name}: {refused.reason}" for refused in added.refused))
-
-
-def _fingerprint(fields: dict[str, Any], urls: Sequence[str]) -> str:
-    asked = json.dumps({"kind": Job.Kind.CREATION, "fields": fields, "urls": list(urls)}, sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()

@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
 from accounts import activity
-from accounts.models import ApiKey, Team, User
+from accounts.models import ApiKey, User
 from credits.plans import Limits, limits_of
-from generation import storage
+from generation import policy, storage
 from generation.custom import fetching, queries, rows, rules
 from generation.errors import InvalidParams, ModelNotReady, NoSuchModel, PictureRefused, TooManyModels
 from generation.models import CustomModel, TrainingImage
@@ -120,7 +120,7 @@ def set_caption(picture: TrainingImage, text: str, *, actor: User | ApiKey | str
     caption = clean_text(text)
     if len(caption) > CAPTION_CHARS_MAX:
         raise InvalidParams({"caption": f"Use at most {CAPTION_CHARS_MAX} characters; this has {len(caption):,}."})
-    rules.refuse_words(caption)
+    policy.refuse(caption)
     model = _open(picture.model)
     if not model.pictures.filter(pk=picture.pk).update(caption=caption):
         raise InvalidParams({"picture": "This picture was removed."})
@@ -215,7 +215,7 @@ def _keep(picture: TrainingImage, limits: Limits) -> None:
         PictureRefused: the same picture came first.
         TooManyModels, ModelNotReady, NoSuchModel, Busy.
     """
-    _lock_team(picture.team_id)
+    rows.lock_team(picture.team_id)  # the store is the team's: two of its models may be filled at once
     model = _open(picture.model)
     _refuse_full(model, limits, picture.size_bytes)
     earlier = list(queries.pictures_of(model).only("sha256", "likeness", "position"))
@@ -226,12 +226,6 @@ def _keep(picture: TrainingImage, limits: Limits) -> None:
     picture.position = earlier[-1].position + 1 if earlier else 0
     picture.save(force_insert=True)
     CustomModel.objects.filter(pk=model.pk).update(updated_at=Now())
-
-
-def _lock_team(team_id: UUID) -> None:
-    # The store is the team's: two of its models may be filled at once.
-    with rows.waiting():
-        Team.objects.select_for_update(no_key=True).get(pk=team_id)
 
 
 def _open(model: CustomModel) -> CustomModel:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 from django.db import OperationalError, connection
 from psycopg import errors
 
+from accounts.models import Team
 from generation.errors import NoSuchModel
 from generation.models import CustomModel, ModelVersion
 from tenkaigen.errors import Busy
@@ -25,6 +27,12 @@ def lock(model: CustomModel) -> CustomModel:
     if found is None:
         raise NoSuchModel("This model was deleted.")
     return found
+
+
+def lock_team(team_id: UUID) -> None:
+    """Before a model, whoever counts what a team has. Raises: Busy."""
+    with waiting():
+        Team.objects.select_for_update(no_key=True).get(pk=team_id)
 
 
 def own(model: CustomModel, version: ModelVersion) -> ModelVersion:

@@ -6,11 +6,10 @@ from accounts.models import Team
 from credits import prices, pricing
 from credits.plans import Limits, limits_of
 from credits.pricing import Quote
-from generation import policy
+from generation import queries as model_queries
 from generation.custom import queries
-from generation.engine import catalog
-from generation.errors import InvalidParams, ModelNotReady, ModelTrained, PromptRefused, TooManyModels
-from generation.models import CustomModel, ImageModel, ModelVersion
+from generation.errors import InvalidParams, ModelNotReady, ModelTrained, TooManyModels
+from generation.models import CustomModel, ModelVersion
 from generation.training_limits import PICTURES_MAX, PICTURES_MIN, trigger_word_problem
 
 CONSENT = "I have the right to use these pictures and the consent of the people in them."
@@ -41,7 +40,7 @@ def problems_of(model: CustomModel, limits: Limits | None = None) -> dict[str, s
     problems = {}
     if model.reference is None or not model.reference.is_active:
         problems["reference"] = "Choose a reference model."
-    elif not is_offered(queries.base_model_of(model)):
+    elif not model_queries.is_offered(queries.base_model_of(model)):
         problems["reference"] = "This reference model cannot be trained from on this server. Choose another."
     if not model.name:
         problems["name"] = "Give the model a name."
@@ -68,10 +67,6 @@ def pictures_max(limits: Limits) -> int:
     return min(PICTURES_MAX, limits.training_images_max)
 
 
-def is_offered(base_model: str) -> bool:
-    return base_model in catalog.CATALOG and ImageModel.objects.filter(slug=base_model, is_active=True).exists()
-
-
 def refuse_incomplete(model: CustomModel, limits: Limits) -> None:
     """Raises: InvalidParams, with a sentence for everything that still misses."""
     if problems := problems_of(model, limits):
@@ -88,12 +83,6 @@ def refuse_trained(model: CustomModel) -> None:
     """Raises: ModelTrained. Call it with the model locked."""
     if version := queries.ready_versions(model).first():
         raise ModelTrained(f"This model is trained: it has version {version.number}. Refine it.")
-
-
-def refuse_words(*texts: str) -> None:
-    """Raises: PromptRefused."""
-    if rule := policy.refusal(*texts):
-        raise PromptRefused(rule.reason)
 
 
 def refuse_models(team: Team, limits: Limits) -> None:

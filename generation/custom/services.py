@@ -5,8 +5,8 @@ from django.db.models.functions import Now
 
 from accounts import activity
 from accounts.models import User
-from generation import services, storage, transitions
-from generation.custom import drafts, queries, rows, rules
+from generation import policy, services, storage, transitions
+from generation.custom import drafts, queries, rows
 from generation.custom.rules import problems_of, quote_of, quote_refinement
 from generation.custom.trainings import refine, submit_training
 from generation.errors import InvalidParams, ModelNotReady, VersionInUse
@@ -37,7 +37,7 @@ def rename(
         problems["name"] = "The model needs a name."
     if problems:
         raise InvalidParams(problems)
-    rules.refuse_words(*texts.values())
+    policy.refuse(*texts.values())
     for field, text in texts.items():
         setattr(model, field, text)
     drafts.save(model, *texts)

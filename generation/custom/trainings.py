@@ -1,7 +1,5 @@
 """How a training is ordered: everything about it in one transaction, and a bell after it."""
 
-import hashlib
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +12,14 @@ from accounts import activity
 from accounts.models import ApiKey, User
 from credits import plans
 from credits.pricing import Quote
-from generation import rates, services, tasks, transitions
+from generation import policy, rates, services, tasks, transitions
+from generation import queries as model_queries
 from generation.custom import drafts, queries, recipes, rows, rules
 from generation.custom.recipes import Recipe
 from generation.engine import catalog
 from generation.errors import InvalidParams, ModelNotReady
 from generation.models import CustomModel, Job, ModelVersion
-from generation.params import SEED_MAX
+from generation.params import SEED_MAX, fingerprint_of
 from tenkaigen.failpoints import failpoint
 
 
@@ -64,7 +63,7 @@ def submit_training(
         InsufficientCredits, PriceChanged, WalletFrozen, KeyCapReached: as `transitions.submit`.
         TooFast, TooManyJobs, QueueFull: as `submit_job`.
     """
-    fingerprint = fingerprint or _fingerprint(kind=Job.Kind.CREATION, model=str(model.pk))
+    fingerprint = fingerprint or fingerprint_of({"kind": Job.Kind.CREATION, "model": str(model.pk)})
 
     def prepare(model: CustomModel, limits: plans.Limits) -> tuple[Job, Quote, ModelVersion]:
         rules.refuse_trained(model)
@@ -95,9 +94,12 @@ def refine(
         ModelNotReady: there is no such version to start from, or the model is being trained.
         Everything else that `submit_training` raises.
     """
-    fingerprint = _fingerprint(
-        kind=Job.Kind.REFINEMENT, model=str(model.pk), parent=str(parent.pk) if parent else None, steps=steps
-    )
+    fingerprint = fingerprint_of(
+        {
+            "kind": Job.Kind.REFINEMENT, "model": str(model.pk), "parent": str(parent.pk) if parent else None,
+            "steps": steps,
+        }
+    )  # fmt: skip
 
     def prepare(model: CustomModel, limits: plans.Limits) -> tuple[Job, Quote, ModelVersion]:
         start = _start_of(model, parent)
@@ -213,7 +215,7 @@ def _refuse_unchanged(model: CustomModel, start: ModelVersion, steps: int | None
         problems["pictures"] = problem
     elif steps is None and not model.pictures.filter(created_at__gt=start.created_at).exists():
         problems["pictures"] = f"Add pictures that are new since version {start.number}, or say how many steps more."
-    if not rules.is_offered(model.base_model):
+    if not model_queries.is_offered(model.base_model):
         problems["model"] = f"The model {model.base_model!r}, which this one is made from, is not offered any more."
     if problems:
         raise InvalidParams(problems)
@@ -221,8 +223,4 @@ def _refuse_unchanged(model: CustomModel, start: ModelVersion, steps: int | None
 
 def _refuse_texts(model: CustomModel) -> None:
     captions = model.pictures.values_list("caption", flat=True)
-    rules.refuse_words(model.name, model.description, *captions)
-
-
-def _fingerprint(**asked: object) -> str:
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    policy.refuse(model.name, model.description, *captions)

@@ -67,6 +67,9 @@ def model_refine(request: HtmxRequest, model_id: UUID) -> HttpResponse:
         return _refused(request, found, 422, refine_form=form)
     given = form.cleaned_data
     parent = queries.ready_versions(found).filter(pk=given["parent"]).first() if given["parent"] else None
+    if given["parent"] and parent is None:
+        form.add_error("parent", "This version is not there any more. Choose another.")
+        return _refused(request, found, 422, refine_form=form)
     try:
         services.refine(
             found,

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -30,29 +31,40 @@ def site(transactional_db: None, live_server, monkeypatch: pytest.MonkeyPatch) -
     return live_server.url
 
 
-@pytest.fixture
-def device(site: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
-    """A worker that draws what is queued, with this engine, in a thread of its own."""
-    engine, bell, is_over = FakeEngine(), threading.Event(), threading.Event()
-    engine.step_seconds = 0.05
-    monkeypatch.setattr(tasks, "ring_now", lambda kind="image": bell.set())
-    worker = Worker(engine, models=["starter"])
-    worker.start()
+@contextmanager
+def working(worker: Worker, wait: Callable[[], object]) -> Iterator[None]:
+    """The worker looks for jobs in a thread of its own, whenever `wait` returns."""
+    is_over = threading.Event()
 
     def work() -> None:
         while not is_over.is_set():
-            bell.wait(0.2)
-            bell.clear()
+            wait()
             worker.drain()
         connection.close()
 
+    worker.start()
     thread = threading.Thread(target=work)
     thread.start()
-    yield engine
+    yield
     is_over.set()
     worker.ask_to_stop()
     thread.join()
     worker.stop()
+
+
+@pytest.fixture
+def device(site: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    """A worker that draws what is queued, with this engine, in a thread of its own."""
+    engine, bell = FakeEngine(), threading.Event()
+    engine.step_seconds = 0.05
+    monkeypatch.setattr(tasks, "ring_now", lambda kind="image": bell.set())
+
+    def wait() -> None:
+        bell.wait(0.2)
+        bell.clear()
+
+    with working(Worker(engine, models=["starter"]), wait):
+        yield engine
 
 
 @pytest.fixture

@@ -2,19 +2,18 @@
 
 import io
 import re
-import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from django.db import connection
 from PIL import Image as Pillow
 from playwright.sync_api import Page, expect
 
 from credits.queries import balance_of
 from generation.models import CustomModel, Job, ReferenceModel
 from generation.worker import Worker
-from tests.browser.conftest import WAIT_MS, accessibility_problems
+from tests.browser.conftest import WAIT_MS, accessibility_problems, working
 from tests.custom import make_reference
 from tests.factories import make_user, team_of
 from tests.fake_engine import FakeEngine
@@ -26,23 +25,10 @@ TRAININGS = (Job.Kind.CREATION, Job.Kind.REFINEMENT)
 def trainer(site: str, settings) -> Iterator[FakeEngine]:
     """A worker that trains, with an engine of its own, in a thread of its own. It looks by itself."""
     settings.TRAINING_SAMPLE_STEPS = settings.TRAINING_CHECKPOINT_STEPS = 10
-    engine, is_over = FakeEngine(), threading.Event()
+    engine = FakeEngine()
     engine.step_seconds = 0.05
-    worker = Worker(engine, models=["starter"], kinds=TRAININGS)
-    worker.start()
-
-    def work() -> None:
-        while not is_over.wait(0.1):
-            worker.drain()
-        connection.close()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield engine
-    is_over.set()
-    worker.ask_to_stop()
-    thread.join()
-    worker.stop()
+    with working(Worker(engine, models=["starter"], kinds=TRAININGS), lambda: time.sleep(0.1)):
+        yield engine
 
 
 @pytest.fixture

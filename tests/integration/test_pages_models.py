@@ -279,6 +279,10 @@ def test_a_model_is_refined_compared_rolled_back_and_deleted(user):
     assert b"Delete version 2?" in client.get(f"/models/{model.id}/versions/2/delete").content
     assert client.post(f"/models/{model.id}/versions/2/delete").url == f"/models/{model.id}"
     assert client.post(f"/models/{model.id}/versions/2/use").status_code == 404
+    gone = str(model.versions.get(number=2).pk)  # chosen on a page that is older than its end
+    answer = client.post(f"/models/{model.id}/refine", order | {"request_key": "s", "parent": gone}, headers=HTMX)
+    assert answer.status_code == 422 and b"This version is not there any more. Choose another." in answer.content
+    assert Job.objects.filter(kind="refinement").count() == 1
 
     renamed = client.post(f"/models/{model.id}/rename", {"name": "Azula", "description": ""})
     assert renamed.status_code == 302

@@ -125,7 +125,7 @@ def test_drafts_begun_at_once_stop_at_the_most_a_team_may_have(run_together, use
     assert sum(isinstance(result, TooManyModels) for result in run_together([begin] * 4)) == 2
     CustomModel.objects.all().delete()
     together, original = Barrier(4), CustomModel.objects.create
-    monkeypatch.setattr(drafts, "lock_team", lambda team: None)
+    monkeypatch.setattr(rows, "lock_team", lambda team_id: None)
 
     def after_counting(**fields):
         together.wait(timeout=30)

@@ -7,7 +7,7 @@ from django.db.models import Sum
 
 from credits.models import Plan
 from generation import storage
-from generation.custom import pictures
+from generation.custom import pictures, rows
 from generation.models import CustomModel, TrainingImage
 from generation.uploads.decoding import Pixels
 from tests.custom import make_draft
@@ -54,7 +54,7 @@ def without_locks(monkeypatch):
         refuse(model, limits, more_bytes)
         barrier.wait(timeout=30)
 
-    monkeypatch.setattr(pictures, "_lock_team", lambda team_id: None)
+    monkeypatch.setattr(rows, "lock_team", lambda team_id: None)
     monkeypatch.setattr(pictures, "_open", lambda model: CustomModel.objects.get(pk=model.pk))
     monkeypatch.setattr(pictures, "_refuse_full", refuse_together)
 
