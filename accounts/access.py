@@ -47,12 +47,6 @@ def require(request: HttpRequest | Request, ability: Ability) -> None:
     raise NotAllowed(f"Your role in this team does not let you {roles.WORDS[ability]}.")
 
 
-def ticketed(view: View) -> View:
-    """Mark a page that a ticket opens, not a person: nobody is read from the database for it."""
-    view.is_ticketed = True  # type: ignore[attr-defined]
-    return view
-
-
 def needs(ability: Ability) -> Callable[[View], View]:
     """Guard a page: strangers are sent to the sign-in, people whose role does not suffice are told so with 403."""
 

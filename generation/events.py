@@ -113,13 +113,11 @@ def forget(job_ids: Iterable[UUID]) -> None:
 def progress_of(job_id: object) -> Progress | None:
     nothing: list[Any] = [None, None]
     said, place = _try(lambda: client().mget([f"job:{job_id}", f"wait:{job_id}"]), nothing)
-    text = said or place
+    return _progress_from(said or place)
+
+
+def _progress_from(text: bytes | None) -> Progress | None:
     return Progress(**json.loads(text)) if text else None
-
-
-def preview_of(job_id: object) -> bytes | None:
-    picture: Any = _try(lambda: client().get(f"preview:{job_id}"), None)
-    return picture
 
 
 def end_preview(job_id: UUID) -> None:
@@ -210,14 +208,32 @@ def card_token(*, job_id: UUID, user_id: int, team_id: UUID, status: str) -> str
     )
 
 
-def read_card_token(token: str, job_id: UUID) -> Watcher | None:
-    """Who the ticket is for; None when it is forged, old, for another job, or its holder's membership changed."""
+def progress_for(token: str, job_id: UUID) -> Progress | None:
+    """What a ticket's holder may be told while the status is the ticket's; None: ask the database.
+
+    A ticket that is forged, old, for another job, or of somebody whose membership changed, is told nothing.
+    """
+    watcher, (said, place) = _shown_to(token, job_id, "job", "wait")
+    progress = _progress_from(said or place)
+    return progress if watcher and progress and progress.status == watcher.status else None
+
+
+def preview_for(token: str, job_id: UUID) -> bytes | None:
+    """The rough picture, for the holder of a good ticket."""
+    return _shown_to(token, job_id, "preview")[1][0]
+
+
+def _shown_to(token: str, job_id: UUID, *kinds: str) -> tuple[Watcher | None, list[Any]]:
+    """A good ticket's holder and what Redis has for it, in one round trip; else nothing at all."""
+    nothing: list[Any] = [None] * len(kinds)
     try:
         watcher = Watcher(*signing.loads(token, salt=CARD_SALT, max_age=settings.STATUS_TOKEN_SECONDS))
     except (signing.BadSignature, TypeError):
-        return None
-    is_good = watcher.job_id == str(job_id) and _epoch(watcher.user_id) == watcher.epoch
-    return watcher if is_good else None
+        return None, nothing
+    keys = [f"epoch:{watcher.user_id}", *(f"{kind}:{job_id}" for kind in kinds)]
+    epoch, *found = _try(lambda: client().mget(keys), [-1, *nothing])
+    is_good = watcher.job_id == str(job_id) and int(epoch or 0) == watcher.epoch
+    return (watcher, found) if is_good else (None, nothing)
 
 
 def end_tickets(user_id: int) -> None:

@@ -3,18 +3,19 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404
-from django.http.response import HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget, trigger_client_event
 
-from accounts.access import needs, ticketed
+from accounts.access import needs
 from accounts.roles import Ability
 from credits.queries import receipt_of
 from generation import events, queries, services
 from generation.cards import Watch, card_of
 from generation.models import Job
+from tenkaigen.early import answers_early
 from tenkaigen.errors import DomainError
 from tenkaigen.htmx import HtmxRequest, page_status
 from tenkaigen.paging import BadCursor
@@ -73,32 +74,43 @@ def job_card(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     return render(request, "generation/_job_card.html", {"card": card})
 
 
-@ticketed
+def unchanged_progress(request: HttpRequest, job_id: UUID) -> HttpResponse | None:
+    """The answer from ticket and Redis alone, while the status is the one the card shows."""
+    token = request.GET.get("token", "")
+    progress = events.progress_for(token, job_id)
+    if progress is None:
+        return None
+    watch = Watch(str(job_id), token, progress, _place(request))
+    return HttpResponse(render_to_string("generation/_job_progress.html", {"watch": watch}))
+
+
+@answers_early(unchanged_progress)
+@needs(Ability.READ)
 @require_GET
-def job_progress(request: HtmxRequest, job_id: UUID) -> HttpResponseBase:
+def job_progress(request: HtmxRequest, job_id: UUID) -> HttpResponse:
     """What a waiting card asks for again and again.
 
-    While the status is the one the card shows, a valid ticket is answered from Redis alone, without one SQL
-    statement. Everything else, a dead Redis included, looks into PostgreSQL; a change brings the whole card.
+    Most of it is answered early. The rest, a dead Redis included, asks PostgreSQL; a change brings the whole card.
     """
-    token = request.GET.get("token", "")
-    watcher = events.read_card_token(token, job_id)
-    progress = events.progress_of(job_id) if watcher else None
-    if watcher and progress and progress.status == watcher.status:
-        watch = Watch(str(job_id), token, progress, _place(request))
+    found = find_job(request, job_id)
+    if not found.is_over and found.status == request.GET.get("shows"):
+        watch = card_of(found, request.user, place=_place(request)).watch
         return render(request, "generation/_job_progress.html", {"watch": watch})
-    return _look(request, job_id)
+    response = _update(request, found, *(ENDINGS[Job.Status(found.status)] if found.is_over else ("", "")))
+    return reswap(retarget(response, f"#job-{job_id}"), "outerHTML")
 
 
-@ticketed
+def known_preview(request: HttpRequest, job_id: UUID) -> HttpResponse | None:
+    picture = events.preview_for(request.GET.get("token", ""), job_id)
+    headers = {"Cache-Control": "private, max-age=60"}
+    return HttpResponse(picture, content_type="image/webp", headers=headers) if picture else None
+
+
+@answers_early(known_preview)
 @require_GET
 def preview(request: HtmxRequest, job_id: UUID) -> HttpResponse:
-    """The rough picture of a job that is being drawn, for the holder of its card's ticket. No SQL."""
-    watcher = events.read_card_token(request.GET.get("token", ""), job_id)
-    picture = events.preview_of(job_id) if watcher else None
-    if picture is None:
-        raise Http404
-    return HttpResponse(picture, content_type="image/webp", headers={"Cache-Control": "private, max-age=60"})
+    """The rough picture of a job that is being drawn, for the holder of its card's ticket; nobody else comes by one."""
+    raise Http404("There is no preview.")
 
 
 @needs(Ability.GENERATE)
@@ -134,16 +146,6 @@ def find_job(request: HtmxRequest, job_id: UUID) -> Job:
     return found
 
 
-@needs(Ability.READ)
-def _look(request: HtmxRequest, job_id: UUID) -> HttpResponse:
-    found = find_job(request, job_id)
-    if not found.is_over and found.status == request.GET.get("shows"):
-        watch = card_of(found, request.user, place=_place(request)).watch
-        return render(request, "generation/_job_progress.html", {"watch": watch})
-    response = _update(request, found, *(ENDINGS[Job.Status(found.status)] if found.is_over else ("", "")))
-    return reswap(retarget(response, f"#job-{job_id}"), "outerHTML")
-
-
 def _changed(request: HtmxRequest, changed: Job, kind: str, words: str, status: int = 200) -> HttpResponse:
     if request.htmx:
         return _update(request, changed, kind, words, status)
@@ -161,7 +163,7 @@ def _update(request: HtmxRequest, changed: Job, kind: str, words: str, status: i
     return response
 
 
-def _place(request: HtmxRequest) -> str:
+def _place(request: HttpRequest) -> str:
     return ON_PAGE if request.GET.get("on") == ON_PAGE else ""
 
 

@@ -116,6 +116,19 @@ def test_an_unchanged_card_costs_no_sql(django_assert_num_queries):
         assert client.get(poll_url(answer.content), headers=HTMX).status_code == 200
 
 
+def test_an_early_answer_is_as_guarded_as_any_other():
+    user = make_user(credits=50)
+    job, client = make_job(user), client_of(user)
+    url = poll_url(client.get("/studio").content)
+    late = client.get(url, headers=HTMX)
+    events.publish([job.id], Progress("queued", position=1))
+    early = client.get(url, headers=HTMX)
+    for name in ("Content-Security-Policy", "X-Frame-Options", "X-Content-Type-Options", "Cache-Control"):
+        assert early.headers[name] == late.headers[name], name
+    assert Client().get(url, headers=HTMX).content == early.content  # the ticket is enough
+    assert client.post(url, headers=HTMX).status_code == 405
+
+
 def test_steps_and_rough_pictures_cost_no_sql(django_assert_num_queries):
     user = make_user(credits=50)
     job, client = make_job(user), client_of(user)

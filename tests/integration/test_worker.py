@@ -91,7 +91,7 @@ def test_the_finished_picture_is_seen_before_any_of_its_files_is_stored(worker, 
     job = make_job(user)
 
     def is_shown():
-        told, preview = events.progress_of(job.id), events.preview_of(job.id)
+        told, preview = events.progress_of(job.id), events.client().get(f"preview:{job.id}")
         return told and told.phase == "storing" and preview and Pillow.open(BytesIO(preview)).size == (256, 256)
 
     def save(name, content):
@@ -283,7 +283,7 @@ def test_watchers_see_steps_and_a_rough_picture(worker, engine, user, settings):
     run(worker)
     assert [(p.phase, p.steps_done, p.steps_total) for p in told] == [("drawing", n, 4) for n in (1, 2, 3)]
     assert all(progress.has_preview for progress in told)
-    assert events.preview_of(job.id)[8:12] == b"WEBP"
+    assert events.client().get(f"preview:{job.id}")[8:12] == b"WEBP"
 
 
 def test_waiting_jobs_are_told_their_place(worker, user):
