@@ -7,7 +7,8 @@ kind, so that the view has to look into the database. Four clients keep their co
 answered, one kind after the other in turns.
 
 Then a thousand watchers of jobs all along the line, each asking anew after the delay that its last answer told it. An
-answer counts from the moment it was due, so that one behind a slow one is slow, too.
+answer counts from the moment it was due, so that one behind a slow one is slow, too. Their places are told every ten
+seconds, as the sweeper of the product does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ WATCHERS_P99_MS = 50.0
 WATCHER_THREADS = 8
 JOBS_WATCHED = 15  # many look at one job, as colleagues do; the answers are as many
 SPREAD_SECONDS = 5.0
+TOLD_EVERY_SECONDS = 10.0
 DELAY = re.compile(rb"load delay:(\d+)ms")
 TOKEN = re.compile(rb"token=[^\"&]+")
 
@@ -51,7 +54,7 @@ def main() -> int:
         options.rounds, options.seconds, options.watchers, options.watched_seconds = 2, 0.3, 50, 1.5
     report = figures.Report("status fragment: from Redis against from PostgreSQL")
     with site.scratch() as folder, site.web(folder, processes=options.processes) as port:
-        cookie, paths, waiting = cards(options.watchers)
+        cookie, paths, waiting, tell = cards(options.watchers)
         report.say(f"       SQL statements: {count_statements(cookie, paths)}")
         compare_answers(port, cookie, paths)
         runs: figures.Runs = {
@@ -59,7 +62,7 @@ def main() -> int:
             for name, path in paths.items()
         }
         found = figures.interleave(runs, options.rounds)
-        lateness = watch(port, cookie, waiting, options.watched_seconds)
+        lateness = watch(port, cookie, waiting, options.watched_seconds, tell)
     for name, values in found.items():
         report.show(name, values, "requests/s")
     ratios = figures.pairwise_ratios(*found.values())
@@ -73,8 +76,11 @@ def main() -> int:
     return report.end(is_strict=options.strict)
 
 
-def cards(watchers: int) -> tuple[str, dict[str, str], list[str]]:
-    """Somebody's cookie, the two addresses of a card whose job is being drawn, and one for each watcher of the line."""
+def cards(watchers: int) -> tuple[str, dict[str, str], list[str], Callable[[], None]]:
+    """Somebody's cookie, the two addresses of a card whose job is being drawn, one for each watcher of the line.
+
+    And what tells the watchers their places.
+    """
     from django.urls import reverse
 
     from generation import events, transitions
@@ -87,9 +93,7 @@ def cards(watchers: int) -> tuple[str, dict[str, str], list[str]]:
     events.publish([job.id], events.Progress(job.status, "drawing", 3, 8, has_preview=True))
     waiting = [make_job(user) for _ in range(JOBS_WATCHED)]
     places = {each.id: 1 + number * watchers // JOBS_WATCHED for number, each in enumerate(waiting)}
-    events.publish_waits(
-        {job_id: events.Progress("queued", position=place, seconds_left=place // 2) for job_id, place in places.items()}
-    )
+    told = {job_id: events.Progress("queued", position=at, seconds_left=at // 2) for job_id, at in places.items()}
 
     def address(job: Any, token: str) -> str:
         return f"{reverse('generation:job_progress', args=[job.id])}?on=&shows={job.status}&token={token}"
@@ -100,7 +104,8 @@ def cards(watchers: int) -> tuple[str, dict[str, str], list[str]]:
         return address(job, watch.token)
 
     lined = [quick(waiting[number % JOBS_WATCHED]) for number in range(watchers)]
-    return site.session_of(user), {"from Redis": quick(job), "from PostgreSQL": address(job, "")}, lined
+    paths = {"from Redis": quick(job), "from PostgreSQL": address(job, "")}
+    return site.session_of(user), paths, lined, lambda: events.publish_waits(told)
 
 
 def count_statements(cookie: str, paths: dict[str, str]) -> str:
@@ -148,7 +153,7 @@ def requests_a_second(port: int, cookie: str, path: str, seconds: float) -> floa
     return sum(counts) / (time.perf_counter() - began)
 
 
-def watch(port: int, cookie: str, paths: list[str], seconds: float) -> list[float]:
+def watch(port: int, cookie: str, paths: list[str], seconds: float, tell: Callable[[], None]) -> list[float]:
     """Milliseconds from the moment each question was due to its whole answer."""
     found: list[list[float]] = []
     began = time.perf_counter() + 0.1
@@ -171,8 +176,12 @@ def watch(port: int, cookie: str, paths: list[str], seconds: float) -> list[floa
         found.append(late)
 
     threads = [threading.Thread(target=keep_asking, args=(number,)) for number in range(WATCHER_THREADS)]
+    tell()
     for thread in threads:
         thread.start()
+    while threads[0].is_alive():
+        threads[0].join(TOLD_EVERY_SECONDS)
+        tell()
     for thread in threads:
         thread.join()
     assert len(found) == WATCHER_THREADS, "a watcher failed: the run is void"

@@ -41,4 +41,7 @@ def early_answer(request: HttpRequest) -> HttpResponse | None:
     except Resolver404:
         return None  # answered, and logged, where every unknown address is
     early: Early | None = getattr(match.func, "early", None)
-    return early(request, **match.kwargs) if early else None
+    response = early(request, **match.kwargs) if early else None
+    if response is not None:
+        response.headers["Content-Length"] = str(len(response.content))  # CommonMiddleware comes later
+    return response
