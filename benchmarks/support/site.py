@@ -73,7 +73,7 @@ def _set_up(is_redis_ours: bool) -> None:
 
 
 @contextmanager
-def running(*argv: str, log: Path, **environment: str) -> Iterator[None]:
+def running(*argv: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process of the product in a group of its own, ended when the block ends."""
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -85,7 +85,7 @@ def running(*argv: str, log: Path, **environment: str) -> Iterator[None]:
             start_new_session=True,
         )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:
