@@ -21,7 +21,7 @@ COPY requirements.txt requirements-web.txt constraints.txt ./
 RUN python -m venv /opt/venv && pip install -r requirements.txt
 
 FROM base AS source
-COPY manage.py ./
+COPY manage.py models.lock ./
 COPY tenkaigen tenkaigen
 COPY accounts accounts
 COPY credits credits

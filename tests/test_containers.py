@@ -6,6 +6,7 @@ program's own parser. `integration/test_s3_service.py` runs them as plain proces
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from fnmatch import fnmatch
@@ -57,6 +58,26 @@ def test_everything_that_is_copied_exists_and_is_not_ignored():
     # Whatever Python code and pages the product has must be among them.
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
     assert packages | {"templates", "static", "manage.py"} <= copied
+
+
+def test_the_shipped_model_may_be_loaded_from_what_the_image_holds_and_nothing_else(tmp_path):
+    for rest in STAGES["source"].of("COPY"):
+        *sources, target = rest.split()
+        for source in sources:
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, tmp_path / target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / source, tmp_path / target)
+    program = (
+        "import django; django.setup(); from django.core.management import call_command; call_command('check');"
+        "from generation.engine.loading import Shelf; print(Shelf.at().check('starter')[1])"
+    )
+    given = production(
+        DJANGO_SETTINGS_MODULE="tenkaigen.settings", TENKAIGEN_MODELS_LOCK="", PYTHONDONTWRITEBYTECODE="1"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], env=given, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == str(tmp_path / "generation" / "engine" / "starter" / "weights")
 
 
 def test_no_secret_and_no_data_goes_to_the_builder():
