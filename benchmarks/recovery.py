@@ -76,7 +76,8 @@ def measure(user: Any, folder: Path, count: int, times: dict[str, str]) -> list[
         victims = [begin(f"victim-{number}", 20.0) for number in range(count)]
         jobs = Job.objects.filter(id__in=[job.id for job in queue.fill(user, 2 * count, num_inference_steps=8)])
         held = jobs.filter(status=Job.Status.PROCESSING)
-        wait_until(lambda: {pid_of(job) for job in held.all()} == {victim.pid for victim in victims}, "not all of them draw")
+        pids = {victim.pid for victim in victims}
+        wait_until(lambda: {pid_of(job) for job in held.all()} == pids, "not all of them draw")
         died: dict[int, datetime] = {}
         for victim in victims:
             time.sleep(random.uniform(0, 2 * float(times.get("SWEEP_SECONDS", 10)) / count))

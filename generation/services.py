@@ -10,7 +10,7 @@ from accounts import activity
 from accounts.models import ApiKey, Team, User
 from credits import plans
 from credits.pricing import Quote
-from generation import events, looks, queries, rates, storage, tasks, transitions, wording
+from generation import bell, events, looks, queries, rates, storage, transitions, wording
 from generation.errors import (
     JobIsOver,
     JobNotOver,
@@ -70,9 +70,9 @@ def submit_job(
             rates.refuse_haste(team, limits)
             activity.record(team=team, actor=user, verb="job.submitted", target=_what(job), job=str(job.id))
             if may_improve:
-                tasks.expand_later(job.id)  # it rings when the words are there
+                bell.expand_later(job.id)  # it rings when the words are there
             else:
-                tasks.ring(job.kind)
+                bell.ring(job.kind)
             failpoint("submit.before_commit")
     except IntegrityError:
         # Another request with this key was a moment earlier.
@@ -89,7 +89,7 @@ def improve_job(job_id: UUID) -> bool:
         return False
     has_waited = transitions.rewrite(job, wording.better_words(job, params_of(job)))
     if has_waited:
-        tasks.ring()
+        bell.ring()
     return has_waited
 
 

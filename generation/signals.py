@@ -8,7 +8,7 @@ from django.dispatch import receiver
 
 from accounts.models import User
 from credits.signals import plan_changed
-from generation import counts, events, slots, tasks, transitions
+from generation import bell, counts, events, slots, transitions
 from generation.models import TeamSlot
 from tenkaigen import alarms
 
@@ -30,7 +30,7 @@ def count_alarm(sender: object, name: str, **kwargs: object) -> None:
 def ring_for_the_next(sender: object, team_id: UUID, kind: str, **kwargs: object) -> None:
     """A job that ended made room for its team's next one, and whoever found none to start sleeps until the bell."""
     if slots.has_opening(team_id, kind):
-        tasks.ring_now(kind)
+        bell.ring_now(kind)
 
 
 @receiver(plan_changed)

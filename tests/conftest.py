@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from generation import events, seed, tasks
+from generation import events, seed
 from generation.worker import Worker
 from tests import migrated
 from tests.billing import Shop, switch_on
@@ -39,7 +39,7 @@ def catalogue(db: None) -> None:
 def bell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every ring of the bell, instead of a message to the broker."""
     rings: list[str] = []
-    monkeypatch.setattr(tasks, "ring_now", lambda kind="image": rings.append("ring"))
+    monkeypatch.setattr("generation.bell.ring_now", lambda kind="image": rings.append("ring"))
     return rings
 
 

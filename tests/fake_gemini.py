@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from types import TracebackType
 from typing import Any
 
@@ -87,6 +88,7 @@ class FakeGemini:
 @contextmanager
 def switched_on(settings: Any) -> Iterator[FakeGemini]:
     """A server whose Gemini is this one, with an empty memory."""
+    import_module("google.genai")  # takes seconds on a busy machine, which are not the question's
     with FakeGemini() as server:
         settings.GEMINI_API_KEY = "test-key"
         settings.GEMINI_BASE_URL = server.url

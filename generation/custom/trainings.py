@@ -12,7 +12,7 @@ from accounts import activity
 from accounts.models import ApiKey, User
 from credits import plans
 from credits.pricing import Quote
-from generation import policy, rates, services, tasks, transitions
+from generation import bell, policy, rates, services, transitions
 from generation import queries as model_queries
 from generation.custom import drafts, queries, recipes, rows, rules
 from generation.custom.recipes import Recipe
@@ -142,7 +142,7 @@ def _submit(model: CustomModel, order: _Order, prepare: Prepare) -> Job:
                 team=team, actor=order.user, verb=verb, target=model.name, model=str(model.pk), version=version.number,
                 job=str(job.pk),
             )  # fmt: skip
-            tasks.ring(job.kind)
+            bell.ring(job.kind)
             failpoint("submit.before_commit")
     except IntegrityError:
         # Another request with this key, about another model, was a moment earlier.

@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.db import connection
 from playwright.sync_api import Browser, Page
 
-from generation import seed, tasks
+from generation import seed
 from generation.worker import Worker
 from tests.fake_engine import FakeEngine
 
@@ -27,7 +27,7 @@ WAIT_MS = 15_000
 def site(transactional_db: None, live_server, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of the server, with a catalogue; its bell rings nowhere unless `device` listens."""
     seed.seed()
-    monkeypatch.setattr(tasks, "ring_now", lambda kind="image": None)
+    monkeypatch.setattr("generation.bell.ring_now", lambda kind="image": None)
     return live_server.url
 
 
@@ -57,7 +57,7 @@ def device(site: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
     """A worker that draws what is queued, with this engine, in a thread of its own."""
     engine, bell = FakeEngine(), threading.Event()
     engine.step_seconds = 0.05
-    monkeypatch.setattr(tasks, "ring_now", lambda kind="image": bell.set())
+    monkeypatch.setattr("generation.bell.ring_now", lambda kind="image": bell.set())
 
     def wait() -> None:
         bell.wait(0.2)

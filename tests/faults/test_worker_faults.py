@@ -106,15 +106,15 @@ def test_sigterm_hands_the_job_back_at_once(start, user, is_status, tmp_path):
 
 
 def test_a_submit_without_redis_is_accepted_and_done_all_the_same(start, user, is_status, settings, tmp_path):
-    from generation import tasks
+    from generation import bell
 
-    broken = tasks.drain.app.connection_for_write(DEAD_REDIS)
+    broken = bell.app.connection_for_write(DEAD_REDIS)
 
     def ring_into_the_void(kind="image"):
-        tasks.drain.apply_async(connection=broken, retry=False)
+        bell.app.send_task(bell.DRAIN, connection=broken, retry=False)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "ring_now", ring_into_the_void)
+        patch.setattr(bell, "ring_now", ring_into_the_void)
         job = services.submit_job(team=team_of(user), user=user, params=make_params(), request_key="no redis")
     start("deaf", REDIS_URL=DEAD_REDIS)
     assert wait_for(is_status(job, "completed"), seconds=30, log=tmp_path / "deaf.log") <= 30

@@ -7,7 +7,7 @@ import pytest
 from credits.audit import find_drift
 from credits.models import Plan
 from credits.queries import balance_of
-from generation import expansion, services, tasks
+from generation import expansion, services
 from generation.models import Job
 from tests import fake_gemini as fake
 from tests.factories import make_job, make_params, make_user, team_of
@@ -36,7 +36,7 @@ def gemini(settings) -> Iterator[FakeGemini]:
 
 @pytest.fixture
 def messages(monkeypatch) -> None:
-    monkeypatch.setattr(tasks.expand, "apply_async", lambda args, **options: None)
+    monkeypatch.setattr("generation.bell.app.send_task", lambda name, arguments, **options: None)
 
 
 def test_whatever_is_asked_and_answered_the_request_stays_what_it_was(gemini, messages, settings):

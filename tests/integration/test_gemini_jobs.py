@@ -29,7 +29,7 @@ def gemini(settings) -> Iterator[FakeGemini]:
 def messages(monkeypatch) -> list[str]:
     """What was handed to the broker for the expand task."""
     sent: list[str] = []
-    monkeypatch.setattr(tasks.expand, "apply_async", lambda args, **options: sent.append(args[0]))
+    monkeypatch.setattr("generation.bell.app.send_task", lambda name, arguments, **options: sent.append(arguments[0]))
     return sent
 
 
@@ -143,7 +143,7 @@ def test_a_dead_broker_does_not_fail_the_submit(gemini, bell, monkeypatch, djang
     def fail(*args, **options):
         raise ConnectionError
 
-    monkeypatch.setattr(tasks.expand, "apply_async", fail)
+    monkeypatch.setattr("generation.bell.app.send_task", fail)
     with django_capture_on_commit_callbacks(execute=True):
         job = make_job(make_user(credits=100))
     assert job.status == "queued"

@@ -13,7 +13,7 @@ from credits import plans
 from credits.models import Plan
 from credits.pricing import Quote
 from credits.signals import plan_changed
-from generation import slots, sweeper, tasks, transitions
+from generation import bell, slots, sweeper, transitions
 from generation.models import Job, TeamSlot
 from tests.factories import allow, make_job, make_user, team_of
 
@@ -212,10 +212,10 @@ def test_trainings_have_a_line_and_a_limit_of_their_own(settings):
 def test_each_kind_rings_its_own_queue(monkeypatch, django_capture_on_commit_callbacks):
     rung = []
     monkeypatch.undo()  # the captured bell
-    monkeypatch.setattr(tasks.drain, "apply_async", lambda **options: rung.append(options["queue"]))
+    monkeypatch.setattr(bell.app, "send_task", lambda name, arguments, **options: rung.append(options["queue"]))
     for kind in Job.Kind:
         with django_capture_on_commit_callbacks(execute=True):
-            tasks.ring(kind)
+            bell.ring(kind)
     assert rung == ["gpu", "train", "train"]
 
 

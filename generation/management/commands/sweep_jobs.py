@@ -2,7 +2,7 @@
 
 from django.core.management.base import BaseCommand
 
-from generation import sweeper, tasks
+from generation import bell, sweeper
 
 
 class Command(BaseCommand):
@@ -11,5 +11,5 @@ class Command(BaseCommand):
     def handle(self, **options: object) -> None:
         swept = sweeper.sweep()
         for kind in swept.kinds_waiting:
-            tasks.ring_now(kind)
+            bell.ring_now(kind)
         self.stdout.write(f"recovered: {swept.recovered} holds released: {swept.holds_released}")
