@@ -133,8 +133,6 @@ def retry_job(job: Job) -> Job:
     """
     if job.kind != Job.Kind.IMAGE:
         raise NotAPicture("Train the model again from its own page.")
-    if job.kind != Job.Kind.IMAGE:
-        raise JobNotOver("A training is tried again on the page of its model.")
     if job.status not in (Job.Status.FAILED, Job.Status.CANCELED):
         raise JobNotOver("Only failed and canceled jobs can be tried again.")
     return submit_job(team=job.team, user=job.user, params=params_of(job), request_key=f"retry:{job.id}")

@@ -151,24 +151,14 @@ def note_device_done(job: Job, *, device_ms: int, model_revision: str, seconds_a
 def finish(job: Job, images: Sequence[Image], *, blocked: Sequence[dict[str, object]] = ()) -> bool:
     """Deliver `images` and charge for them, and only for them. Whether this worker still held the job."""
     assert images
-    won = _held(job).update(
-        status=Status.COMPLETED,
-        lease_until=None,
-        finished_at=Now(),
-        processing_ms=_milliseconds_since_claim(),
-        stored_bytes=sum(image.size_bytes for image in images),
-        metadata={**job.metadata, **({"blocked": list(blocked)} if blocked else {})},
-    )
-    if not won:
+    metadata = {**job.metadata, **({"blocked": list(blocked)} if blocked else {})}
+    if not _complete(job, stored_bytes=sum(image.size_bytes for image in images), metadata=metadata):
         return False
     for image in images:
         image.expires_at = Now() + timedelta(days=settings.IMAGE_LIFETIME_DAYS)
     Image.objects.bulk_create(images)
     failpoint("finish.after_images")
-    receipt = ledger.settle(team_id=job.team_id, reference=str(job.id), delivered=len(images))
-    # Less than the quote where a pass paid.
-    Job.objects.filter(id=job.id).update(charged_centi=receipt.charged_centi)
-    _tell_the_line(job)
+    _charge(job, delivered=len(images))
     failpoint("finish.after_settle")
     return True
 
@@ -189,20 +179,11 @@ def note_training(job: Job, **columns: object) -> bool:
 def finish_training(job: Job, adapter: Adapter, losses: Sequence[object]) -> bool:
     """Deliver a trained version, make it the one people draw with, and charge for it. Whether this worker still held
     the job."""
-    won = _held(job).update(
-        status=Status.COMPLETED,
-        lease_until=None,
-        finished_at=Now(),
-        processing_ms=_milliseconds_since_claim(),
-        stored_bytes=adapter.bytes,
-    )
-    if not won:
+    if not _complete(job, stored_bytes=adapter.bytes):
         return False
     versions.complete(job, adapter, losses)
     failpoint("train.after_version")
-    receipt = ledger.settle(team_id=job.team_id, reference=str(job.id), delivered=1)
-    Job.objects.filter(id=job.id).update(charged_centi=receipt.charged_centi)
-    _tell_the_line(job)
+    _charge(job, delivered=1)
     failpoint("train.after_settle")
     return True
 
@@ -254,6 +235,26 @@ def cancel(job: Job) -> bool:
 def _held(job: Job) -> QuerySet[Job]:
     # A worker that lost its lease holds an old `fence` and matches nothing.
     return Job.objects.filter(id=job.id, status=Status.PROCESSING, fence=job.fence)
+
+
+def _complete(job: Job, **columns: object) -> bool:
+    """The first part of every delivery: who wins it may write what it delivers."""
+    won = _held(job).update(
+        status=Status.COMPLETED,
+        lease_until=None,
+        finished_at=Now(),
+        processing_ms=_milliseconds_since_claim(),
+        **columns,
+    )
+    return bool(won)
+
+
+def _charge(job: Job, *, delivered: int) -> None:
+    """The last part: pay for what was delivered, and for nothing else."""
+    receipt = ledger.settle(team_id=job.team_id, reference=str(job.id), delivered=delivered)
+    # Less than the quote where a pass paid.
+    Job.objects.filter(id=job.id).update(charged_centi=receipt.charged_centi)
+    _tell_the_line(job)
 
 
 def _queue_again(jobs: QuerySet[Job], job: Job, **columns: object) -> bool:
