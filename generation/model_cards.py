@@ -8,7 +8,6 @@ from uuid import UUID
 
 from django.db.models import Sum
 from django.urls import reverse
-from django.utils import timezone
 
 from generation import cards, queries
 from generation.curve import Curve, loss_curve
@@ -118,7 +117,7 @@ class TrainingWatch:
             return " ".join(filter(None, [self.progress.reason, "You may close this page; it goes on."]))
         if not self.steps_done:
             return "This takes a moment after a start."
-        left = self._seconds_left()
+        left = self.progress.seconds_left
         return f"Step {self.steps_done:,} of {self.steps_total:,}" + (f" · {about(left)} left" if left else "")
 
     @property
@@ -133,15 +132,6 @@ class TrainingWatch:
     @property
     def curve(self) -> Curve | None:
         return loss_curve(self.version.losses, self.steps_total)
-
-    def _seconds_left(self) -> int | None:
-        if self.progress.seconds_left is not None:
-            return self.progress.seconds_left
-        began = self.version.job.claimed_at
-        if began is None or self.steps_done < 1:
-            return None
-        passed = (timezone.now() - began).total_seconds()
-        return round(passed / self.steps_done * max(0, self.steps_total - self.steps_done))
 
 
 @dataclass

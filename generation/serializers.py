@@ -117,7 +117,9 @@ class ImageSerializer(serializers.ModelSerializer):
 class ProgressSerializer(serializers.Serializer):
     """Where an open job is. Zero and empty: not known."""
 
-    phase = serializers.CharField(help_text="While processing: loading, drawing or storing.")
+    phase = serializers.CharField(
+        help_text="While processing: loading, drawing, storing; of a training fetching, loading, training."
+    )
     steps_done = serializers.IntegerField()
     steps_total = serializers.IntegerField()
     position = serializers.IntegerField(help_text="While queued: 1 is next.")

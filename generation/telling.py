@@ -45,18 +45,27 @@ class Teller:
         """Remember the newest step. Costs the caller nothing."""
         self._latest = lambda: self._tell_step(step, run, done, total)
 
-    def note_training(self, done: int, total: int, loss: float | None) -> None:
+    def note_training(self, done: int, total: int, loss: float | None, seconds_left: int) -> None:
         """As `note_step`, of a training."""
-        self._latest = lambda: self.tell("training", done, total, loss=loss)
+        self._latest = lambda: self.tell("training", done, total, loss=loss, seconds_left=seconds_left)
 
     def tell(
-        self, phase: str, done: int, total: int, roughs: dict[UUID, bytes] | None = None, *, loss: float | None = None
+        self,
+        phase: str,
+        done: int,
+        total: int,
+        roughs: dict[UUID, bytes] | None = None,
+        *,
+        loss: float | None = None,
+        seconds_left: int | None = None,
     ) -> None:
         """Tell the watchers of all open jobs, or of those that have a rough picture."""
         roughs = roughs or {}
         with self._lock:
             told = [job for job in self._jobs if self._is_open(job) and (job.id in roughs or not roughs)]
-            progress = events.Progress(Job.Status.PROCESSING, phase, done, total, has_preview=bool(roughs), loss=loss)
+            progress = events.Progress(
+                Job.Status.PROCESSING, phase, done, total, bool(roughs), loss=loss, seconds_left=seconds_left
+            )
             events.publish([job.id for job in told], progress, [roughs[job.id] for job in told if job.id in roughs])
         # Given back or canceled while we spoke: then the database knows better.
         events.forget(job.id for job in told if self._leases.is_lost(job))

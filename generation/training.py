@@ -179,11 +179,16 @@ class Lesson:
         self._move()
         if step > self._first_step:
             mean = self._notes.note_loss(step, loss)
-            self._teller.note_training(step, self._job.num_inference_steps, mean)
+            self._teller.note_training(step, self._job.num_inference_steps, mean, self._seconds_left(step))
         if self._device.stopping.is_set() or self._notes.is_lost or self._device.leases.is_lost(self._job):
             raise Canceled
         if time.monotonic() > self._until:
             raise TimeoutError
+
+    def _seconds_left(self, step: int) -> int:
+        """By the pace of this claim alone: what an earlier one did took this one no time."""
+        each = (time.monotonic() - self._began) / (step - self._first_step)
+        return round(each * (self._job.num_inference_steps - step))
 
     def on_checkpoint(self, step: int, checkpoint: bytes) -> None:
         """See `Watcher`."""

@@ -210,12 +210,12 @@ def test_a_training_is_watched_until_its_end(user):
     model, client = make_draft(user, train_steps=100), client_of(user)
     job = start(submit(model))
     version = job.trained_version
-    events.publish([job.pk], Progress("processing", phase="training", steps_done=40, steps_total=100))
+    events.publish([job.pk], Progress("processing", phase="training", steps_done=40, steps_total=100, seconds_left=300))
     samples = [{"step": 40, "prompt": "zuko", "seed": 1, "key": "models/x/sample-40-0.webp"}]
     ModelVersion.objects.filter(pk=version.pk).update(losses=[[10, 0.5], [20, 0.25]], samples=samples)
     url = f"/models/{model.id}/training"
     answer = client.get(f"{url}?shows=processing&samples=0&said=0", headers=HTMX).content.decode()
-    assert "Step 40 of 100" in answer and 'd="M32.0,0.0 L64.0,50.0"' in answer
+    assert "Step 40 of 100 · about 5 minutes left" in answer and 'd="M32.0,0.0 L64.0,50.0"' in answer
     assert 'id="training-samples"' in answer and "25 percent" in answer
     same = client.get(f"{url}?shows=processing&samples=1&said=25", headers=HTMX).content.decode()
     assert "training-samples" not in same and "percent" not in same

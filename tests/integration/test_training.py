@@ -252,6 +252,20 @@ def test_those_who_watch_see_steps_and_losses(trainer, engine, user, settings):
     assert all(progress.loss == 2.0 ** -(progress.steps_done - 1) for progress in told if progress.phase == "training")
 
 
+def test_how_long_it_takes_is_told_by_the_steps_of_this_claim(trainer, another, engine, user, settings):
+    """A training that goes on from its 15th step of 20 has made none of those before it."""
+    settings.PROGRESS_SECONDS = settings.CANCEL_LOOK_SECONDS = 0.005
+    job, told = make_training_job(user, steps=20), []
+    engine.before_step = lambda number: trainer.ask_to_stop() if number == 17 else None
+    trainer.drain()
+    engine.step_seconds = 0.2
+    engine.before_step = lambda number: told.append(events.progress_of(job.id))
+    another.drain()
+    left = {progress.steps_done: progress.seconds_left for progress in told if progress.phase == "training"}
+    assert version_of(job).job.status == "completed" and min(left) >= 16
+    assert all(seconds >= round(0.2 * (20 - done)) for done, seconds in left.items()) and max(left.values()) >= 1
+
+
 def test_pictures_and_trainings_go_to_those_who_take_them(trainer, worker, user, settings):
     settings.JOB_ATTEMPTS_MAX = 3
     picture, lesson = make_job(user), make_training_job(user)
