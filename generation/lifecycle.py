@@ -1,53 +1,56 @@
-"""The rule by which a bucket deletes pictures itself, should nobody else. Pure; `storage_lifecycle` prints and applies.
+"""The rules by which a bucket deletes files itself, should nobody else. Pure; `storage_lifecycle` prints and applies.
 
 `cleanup_images` deletes pictures with their rows every hour. The bucket's own rule is the second wall: it also ends
-what has no row, old versions where a bucket keeps them, and uploads that nobody finished.
+what has no row, old versions where a bucket keeps them, and uploads that nobody finished. What people's models are
+made of does not expire, but what was deleted of it must not stay as an old version either.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Rule = Mapping[str, Any]
-RULE_ID = "tenkaigen-images"
+IMAGES, MODELS = "tenkaigen-images", "tenkaigen-models"
 VERSION_DAYS = UPLOAD_DAYS = 1
 ACTIONS = ("Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
 
 
-def wanted(prefix: str, days: int, *, is_versioned: bool) -> dict[str, Any]:
-    """The one rule for everything under `prefix`.
+def of_images(prefix: str, days: int, *, is_versioned: bool) -> dict[str, Any]:
+    """The one rule for every picture: it goes after so many days."""
+    return _rule(IMAGES, prefix, {"Expiration": {"Days": days}}, is_versioned=is_versioned)
 
-    In a versioned bucket, as every one of B2 is, expiring and deleting only hide a file: a second number says when
-    the hidden version goes.
-    """
-    rule: dict[str, Any] = {
-        "ID": RULE_ID,
+
+def of_models(prefix: str, *, is_versioned: bool) -> dict[str, Any]:
+    """The one rule for training pictures and trained versions: nothing expires."""
+    return _rule(MODELS, prefix, {}, is_versioned=is_versioned)
+
+
+def _rule(name: str, prefix: str, expiry: dict[str, Any], *, is_versioned: bool) -> dict[str, Any]:
+    rule = {
+        "ID": name,
         "Status": "Enabled",
         "Filter": {"Prefix": f"{prefix}/"},
-        "Expiration": {"Days": days},
+        **expiry,
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": UPLOAD_DAYS},
     }
-    if is_versioned:
-        rule["NoncurrentVersionExpiration"] = {"NoncurrentDays": VERSION_DAYS}
-    return rule
+    # In a versioned bucket, as every one of B2 is, expiring and deleting only hide a file: this says when the hidden
+    # version goes.
+    return rule | ({"NoncurrentVersionExpiration": {"NoncurrentDays": VERSION_DAYS}} if is_versioned else {})
 
 
-def is_ours(rule: Rule, prefix: str) -> bool:
-    """Whether a rule is this one, or a piece of it: B2 forgets names and hands one rule back as several."""
-    if rule.get("ID") == RULE_ID:
-        return True
-    known = {"ID", "Status", "Filter", "Prefix", *ACTIONS}
-    return _prefix_of(rule) == f"{prefix}/" and set(rule) <= known
+def is_ours(found: Rule, wanted: Iterable[Rule]) -> bool:
+    """Whether a rule is one of these, or a piece of one: B2 forgets names and hands one rule back as several."""
+    return any(_is_piece(found, rule) for rule in wanted)
 
 
-def foreign(rules: Sequence[Rule], prefix: str) -> list[Rule]:
-    return [rule for rule in rules if not is_ours(rule, prefix)]
+def foreign(rules: Sequence[Rule], wanted: Iterable[Rule]) -> list[Rule]:
+    return [found for found in rules if not is_ours(found, wanted)]
 
 
-def is_in_force(rules: Sequence[Rule], rule: Rule, prefix: str) -> bool:
-    """Whether the enabled rules that are ours say together what `rule` says."""
+def is_in_force(rules: Sequence[Rule], rule: Rule) -> bool:
+    """Whether the enabled rules that are pieces of `rule` say together what it says."""
     present: dict[str, Any] = {}
     for found in rules:
-        if is_ours(found, prefix) and found.get("Status") == "Enabled" and _prefix_of(found) == f"{prefix}/":
+        if _is_piece(found, rule) and found.get("Status") == "Enabled" and _prefix_of(found) == _prefix_of(rule):
             present |= {name: found[name] for name in ACTIONS if name in found and not _is_marker(found[name])}
     return present == {name: rule[name] for name in ACTIONS if name in rule}
 
@@ -59,6 +62,11 @@ def describe(rule: Rule) -> str:
     return (
         f"{rule.get('ID', 'without a name')} {rule.get('Status')} {_prefix_of(rule)!r}: {', '.join(actions + others)}"
     )
+
+
+def _is_piece(found: Rule, rule: Rule) -> bool:
+    known = {"ID", "Status", "Filter", "Prefix", *ACTIONS}
+    return found.get("ID") == rule["ID"] or (_prefix_of(found) == _prefix_of(rule) and set(found) <= known)
 
 
 def _prefix_of(rule: Rule) -> str | None:

@@ -8,6 +8,7 @@ path, so that a link keeps its path when a CDN takes the host's place.
 import os
 import threading
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -131,10 +132,15 @@ class PrivateBucket(S3Storage):
         self.client.abort_multipart_upload(Bucket=self.bucket_name, Key=upload.key, UploadId=upload.id)
 
     def is_versioned(self) -> bool:
-        """Whether deleting a file only hides it, as in every bucket of B2. R2 has no versions and refuses to say so."""
+        """Whether deleting a file only hides it, as in every bucket of B2. R2 has no versions, nor the question.
+
+        Raises ClientError: the store does not say, to these keys.
+        """
         try:
-            return bool(self.client.get_bucket_versioning(Bucket=self.bucket_name).get("Status") == "Enabled")
-        except ClientError:
+            return bool(self.client.get_bucket_versioning(Bucket=self.bucket_name).get("Status"))
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.NOT_IMPLEMENTED:
+                raise
             return False
 
     def lifecycle_rules(self) -> list[dict[str, Any]]:

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
+from botocore.exceptions import ClientError
 from django.conf import settings
 from django.core import signing
 from django.core.files.base import ContentFile
@@ -23,6 +25,9 @@ CONTENT_BYTES = 4096
 ANSWER_SECONDS = 10
 CLOCK_SECONDS_MAX = 300  # a signature of a clock that is further off is refused
 REFUSED = (401, 403)
+# What Cloudflare R2 says, with 400, to a request without a signature, before it looks for the file.
+UNSIGNED_AT_R2 = b"<Code>InvalidArgument</Code><Message>Authorization</Message>"
+REASON_BYTES_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,14 @@ def _try(name: str, act: Callable[[], str]) -> Fact:
 def _name_of(store: Any) -> str:
     if isinstance(store, storage.SignedFileSystemStorage):
         return f"files in {store.location}"
-    kept = "keeps old versions" if store.is_versioned() else "keeps no old versions"
-    return f"bucket {store.bucket_name} at {store.endpoint_url}, {kept}"
+    return f"bucket {store.bucket_name} at {store.endpoint_url}, {_kept_by(store)}"
+
+
+def _kept_by(store: Any) -> str:
+    try:
+        return "keeps old versions" if store.is_versioned() else "keeps no old versions"
+    except ClientError as error:
+        return f"does not say whether it keeps old versions: {error.response['Error']['Code']}"
 
 
 def _write(store: Any, key: str, content: bytes) -> str:
@@ -136,9 +147,13 @@ def _refused(address: str) -> str:
         with urlopen(address, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 (as above)
             raise Bad(f"ANYBODY MAY: {urlsplit(address).netloc} answers {answer.status}. Make the bucket private.")
     except HTTPError as error:
-        if error.code not in REFUSED:
+        if error.code not in REFUSED and not _is_unsigned_at_r2(error):
             raise Bad(f"{urlsplit(address).netloc} answers {error.code}, not 401 or 403") from None
         return f"refused with {error.code}"
+
+
+def _is_unsigned_at_r2(error: HTTPError) -> bool:
+    return error.code == HTTPStatus.BAD_REQUEST and UNSIGNED_AT_R2 in error.read(REASON_BYTES_MAX)
 
 
 def _leads(store: Any, token: str, key: str) -> str:

@@ -48,6 +48,8 @@ class Shim:
     released: threading.Event = field(default_factory=threading.Event)
     # Every real store refuses to list a private bucket without a signature; moto lists it.
     is_listing_private: bool = True
+    # How a read without a signature is answered; None: by moto.
+    unsigned: Callable[["Handler"], None] | None = None
 
     def break_next(self, method: str, *faults: Callable[["Handler"], None]) -> None:
         self.faults.setdefault(method, deque()).extend(faults)
@@ -65,7 +67,7 @@ def answer(status: int) -> Callable[["Handler"], None]:
 
     def fault(handler: "Handler") -> None:
         handler.read_body()
-        code = {403: b"AccessDenied", 503: b"SlowDown"}.get(status, b"InternalError")
+        code = {403: b"AccessDenied", 501: b"NotImplemented", 503: b"SlowDown"}.get(status, b"InternalError")
         handler.reply(status, b"<Error><Code>" + code + b"</Code></Error>")
 
     return fault
@@ -110,6 +112,10 @@ def cut_answer(after_bytes: int) -> Callable[["Handler"], None]:
     return fault
 
 
+def is_signed(path: str, headers: dict[str, str]) -> bool:
+    return "authorization" in headers or "X-Amz-Signature=" in path
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     shim: Shim
@@ -121,6 +127,8 @@ class Handler(BaseHTTPRequestHandler):
         is_listing = "/" not in urlsplit(self.path).path.strip("/") and self.command == "GET"
         if is_listing and self.shim.is_listing_private and "authorization" not in names:
             fault = answer(403)
+        if self.shim.unsigned and self.command == "GET" and not is_signed(self.path, names):
+            fault = self.shim.unsigned
         if fault:
             fault(self)
             return
@@ -211,7 +219,7 @@ def empty(shim: Shim) -> None:
     direct_client(shim).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     shim.seen.clear()
     shim.faults.clear()
-    shim.is_listing_private = True
+    shim.is_listing_private, shim.unsigned = True, None
 
 
 def direct_client(shim: Shim) -> Any:

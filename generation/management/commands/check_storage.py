@@ -19,7 +19,7 @@ class Command(BaseCommand):
         if make_bucket and hasattr(default_storage, "make_bucket"):
             try:
                 self.stdout.write(f"bucket: {'made' if default_storage.make_bucket() else 'was there'}")
-            except (BotoCoreError, ClientError) as error:
+            except (BotoCoreError, ClientError, ValueError) as error:  # the last: an endpoint that is none
                 raise CommandError(str(error)) from error
         bad = 0
         for fact in store_check.facts():
