@@ -145,7 +145,7 @@ def model_delete(request: HtmxRequest, model_id: UUID) -> HttpResponse:
                 form.refuse(error)
                 status = page_status(error)
             else:
-                messages.success(request, f"{str(found).capitalize()} is deleted.")
+                messages.success(request, f"{found.name or 'The draft'} is deleted.")
                 return redirect("generation:models")
     context = {"model": found, "form": form, "versions": queries.ready_versions(found).count()}
     return render(request, "generation/models/delete.html", context, status=status)

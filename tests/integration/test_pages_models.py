@@ -96,6 +96,18 @@ def test_a_draft_is_kept_and_offered_again(user):
     assert "with 2 pictures" not in other.get("/models/new").content.decode()
 
 
+def test_a_draft_is_deleted_from_any_of_its_steps(user):
+    draft, client = make_draft(user, name="My dog Zuko"), client_of(user)
+    end = f"/models/{draft.id}/delete"
+    for step in ("look", "name", "pictures", "check"):
+        assert f'href="{end}"' in client.get(f"/models/{draft.id}/{step}").content.decode(), step
+    gone = client.post(end, {"typed": "My dog Zuko"}, follow=True)
+    assert gone.redirect_chain == [("/models", 302)] and b"My dog Zuko is deleted." in gone.content
+    assert not CustomModel.objects.exists() and not TrainingImage.objects.exists()
+    nameless = drafts.begin(team=team_of(user), user=user)
+    assert client.post(f"/models/{nameless.id}/delete", {"typed": "draft"}).status_code == 302
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [("Zuko", "small letters"), ("dog", "ordinary word"), ("taken7", "Choose another word"), ("<b>", "small letters")],
