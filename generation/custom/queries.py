@@ -104,8 +104,9 @@ def storage_of(team: Team) -> int:
 
 
 def estimate_seconds(model: CustomModel) -> int | None:
-    """How long a training of this model would take once it begins, by the last ones here; None before any."""
-    steps = model.train_steps or steps_for(model.pictures.count())
+    """How long the next training of this model would take once it begins, by the last ones here; None before any."""
+    asked = None if model.current_id else model.train_steps  # the steps of the creation are not those of a refinement
+    steps = asked or steps_for(model.pictures.count())
     done = Job.objects.filter(
         model=base_model_of(model), kind__in=(Job.Kind.CREATION, Job.Kind.REFINEMENT), status=Job.Status.COMPLETED
     )

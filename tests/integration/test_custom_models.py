@@ -388,7 +388,9 @@ def test_lists_ask_the_same_number_of_questions_however_long_they_are(user):
 def test_how_long_it_takes_is_told_from_the_last_ones_here(user):
     model = make_draft(user, train_steps=200)
     assert queries.estimate_seconds(model) is None
-    version = make_model(user, train_steps=100).current
+    trained = make_model(user, train_steps=100)
+    version = trained.current
     Job.objects.filter(pk=version.job_id).update(processing_ms=30_000)
     assert queries.estimate_seconds(model) == 60
+    assert queries.estimate_seconds(trained) == 36  # a refinement with three pictures: 120 steps
     assert version.model.reference_id != model.reference_id  # by the base model, whatever the look
