@@ -139,7 +139,7 @@ class PictureListView(APIView):
         model = own_model(request, model_id)
         added = _add(request, model)
         if added.refused and not added.added:
-            raise PictureRefused(" ".join(dict.fromkeys(refused.reason for refused in added.refused)))
+            raise added.end or PictureRefused(" ".join(dict.fromkeys(refused.reason for refused in added.refused)))
         return Response(AddedSerializer(added, context={"request": request}).data)
 
 

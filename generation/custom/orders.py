@@ -32,6 +32,7 @@ def create(
 
     Raises:
         PictureRefused: a picture was not taken; the message says which and why.
+        TooManyModels, UploadsBusy, Busy: none of them could be, for want of room, of readers or of the store.
         Everything that `drafts.begin`, `drafts.change`, `pictures.add_urls` and `services.submit_training` raise.
     """
     fingerprint = fingerprint_of({"kind": Job.Kind.CREATION, "fields": fields, "urls": list(urls)})
@@ -57,4 +58,5 @@ def create(
 
 def _refuse_any(added: pictures.Added) -> None:
     if added.refused:
-        raise PictureRefused(" ".join(f"{refused.name}: {refused.reason}" for refused in added.refused))
+        words = " ".join(f"{refused.name}: {refused.reason}" for refused in added.refused)
+        raise added.end or PictureRefused(words)

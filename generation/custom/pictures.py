@@ -53,6 +53,7 @@ class Added:
 
     added: list[TrainingImage] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    end: DomainError | None = None  # why nothing more could be taken, whatever it showed
 
 
 def add_files(model: CustomModel, *, user: User | ApiKey, files: Iterable[tuple[str, bytes | BinaryIO]]) -> Added:
@@ -155,22 +156,24 @@ def _add(model: CustomModel, user: User | ApiKey, entries: Callable[[], Iterable
     limits = limits_of(model.team_id)
     with transaction.atomic():
         _refuse_full(_open(model), limits, 1)
-    result, end = Added(), ""
+    added: list[TrainingImage] = []
+    refused: list[Refused] = []
+    end: DomainError | None = None
     deadline = time.monotonic() + SECONDS_MAX
     with Decoder() as decoder:
         for entry in entries():
             try:
                 if end or time.monotonic() > deadline:
-                    raise PictureRefused(end or NO_TIME)
-                result.added.append(_take(model, limits, decoder, entry))
+                    raise PictureRefused(str(end) if end else NO_TIME)
+                added.append(_take(model, limits, decoder, entry))
             except (PictureRefused, *ENDS) as error:
-                result.refused.append(Refused(_shown(entry.name), str(error)))
-                end = str(error) if isinstance(error, ENDS) else end
+                refused.append(Refused(_shown(entry.name), str(error)))
+                end = error if isinstance(error, ENDS) else end
             except StorageFailed:  # it has been logged where it happened
-                result.refused.append(Refused(_shown(entry.name), NOT_STORED))
-                end = NOT_STORED
-    _record(model, user, "model.pictures_added", source=source, pictures=len(result.added), refused=len(result.refused))
-    return result
+                refused.append(Refused(_shown(entry.name), NOT_STORED))
+                end = Busy(NOT_STORED)
+    _record(model, user, "model.pictures_added", source=source, pictures=len(added), refused=len(refused))
+    return Added(added, refused, end)
 
 
 def _take(model: CustomModel, limits: Limits, decoder: Decoder, entry: Entry) -> TrainingImage:

@@ -12,8 +12,10 @@ from credits.models import Plan
 from credits.queries import balance_of
 from generation import api_model_parts
 from generation.custom import pictures, services
-from generation.errors import PictureRefused
+from generation.errors import PictureRefused, TooManyModels
 from generation.models import CustomModel, Job, ModelVersion, TrainingImage
+from generation.uploads.decoding import UploadsBusy
+from tenkaigen.errors import Busy
 from tests.custom import add_picture, add_pictures, make_draft, make_model, make_reference, train
 from tests.factories import make_job, make_user
 from tests.integration.program import Program
@@ -218,6 +220,20 @@ def test_files_come_as_a_form_each_judged_by_itself(program, monkeypatch):
     monkeypatch.setattr(api_model_parts, "FORM_BYTES_MAX", 100)
     assert program.client.post(address, {"files": [SimpleUploadedFile("1.png", b"x" * 200)]}).status_code == 413
     assert TrainingImage.objects.count() == 1
+
+
+def test_what_is_not_the_pictures_fault_is_not_called_so(program, monkeypatch):
+    """Programs that hear `picture_refused` throw the picture away."""
+    model = make_draft(program.user, pictures=0)
+    before = everything(program)
+    for end, status in ((UploadsBusy("Many."), 429), (TooManyModels("Full."), 402), (Busy("The store is away."), 503)):
+        added = pictures.Added([], [pictures.Refused("a", str(end))], end)
+        monkeypatch.setattr(pictures, "add_urls", lambda model, user, urls, added=added: added)
+        for path, ask in ((f"models/{model.pk}/images", {"urls": ["https://example.com/a.png"]}), ("models", body())):
+            answer = program.post(path, ask)
+            assert (answer.status_code, answer.json()["code"]) == (status, end.code), path
+            assert ("Retry-After" in answer) == (status != 402)
+    assert everything(program) == before
 
 
 def test_a_job_is_canceled_with_the_scope_it_was_ordered_with(program):

@@ -73,6 +73,7 @@ def test_a_plan_bounds_pictures_and_bytes(model, user):
     limit_plan(user, model_storage_bytes=size + 100)
     result = pictures.add_files(other, user=user, files=some(2, 10))
     assert result.added == [] and len({refused.reason for refused in result.refused}) == 1 and stored(other) == []
+    assert result.end.code == "model_limit"
     limit_plan(user, model_storage_bytes=size)
     with pytest.raises(TooManyModels, match="Delete some"):
         pictures.add_files(other, user=user, files=some(1))
@@ -128,7 +129,7 @@ def test_a_store_that_is_down_refuses_and_leaves_no_row(model, user, monkeypatch
 
     monkeypatch.setattr(storage.SignedFileSystemStorage, "save", fail)
     result = pictures.add_files(model, user=user, files=some(2))
-    assert [refused.reason for refused in result.refused] == [pictures.NOT_STORED] * 2
+    assert [refused.reason for refused in result.refused] == [pictures.NOT_STORED] * 2 and result.end.code == "busy"
     assert not TrainingImage.objects.exists() and stored(model) == []
 
 

@@ -313,6 +313,7 @@ def test_when_all_readers_are_at_work_the_call_says_when_to_come_again(model, us
     finally:
         decoding._slots.release(decoding.CHILDREN_MAX)
     assert [refused.reason[:26] for refused in result.refused] == ["Many pictures are being re"] * 2
+    assert (result.end.code, result.end.retry_after_seconds) == ("uploads_busy", 10)
 
 
 def test_exact_pixels_are_of_the_size_that_was_asked_for():
