@@ -1,7 +1,8 @@
 """What the product did, by day, model and plan, and what it cost. Reads only; one statement for each table.
 
 Days are days of TIME_ZONE. A job counts on the day it ended. Jobs of one batch share the device, so a batch's device
-time is that of its longest job; attempts before a job's last one are not in it.
+time is that of its longest job, and each has the share of its pictures; attempts before a job's last one are not in it.
+Trainings are jobs, too, and take devices, but what is said of a picture (its seconds, its cost) is not of them.
 """
 
 import operator
@@ -19,7 +20,7 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from accounts.models import User
-from credits.models import Grant
+from credits.models import Purchase
 from generation import counts
 from generation.models import DayCount, Image
 
@@ -37,12 +38,12 @@ WITH closed AS (
         EXTRACT(epoch FROM claimed_at - created_at) AS waiting_seconds,
         CASE WHEN status = 'completed' AND kind = 'image'
             THEN count - COALESCE(jsonb_array_length(metadata -> 'blocked'), 0) ELSE 0 END AS images,
-        CASE WHEN ROW_NUMBER() OVER (PARTITION BY worker, claimed_at ORDER BY device_ms DESC NULLS LAST) = 1
-            THEN device_ms / 1000.0 ELSE 0 END AS device_seconds,
+        COALESCE(MAX(device_ms) OVER batch * count / 1000.0 / SUM(count) OVER batch, 0) AS device_seconds,
         (SELECT SUM(images * price_per_image) FROM generation_remoterequest WHERE job_id = generation_job.id)
             AS remote_price
     FROM generation_job
     WHERE finished_at >= %(since)s AND finished_at < %(until)s
+    WINDOW batch AS (PARTITION BY worker, claimed_at)
 )
 """
 LINES = """
@@ -51,10 +52,12 @@ SELECT {name},
     COUNT(*) FILTER (WHERE status = 'failed'),
     COUNT(*) FILTER (WHERE status = 'canceled'),
     COALESCE(SUM(images), 0),
-    AVG(processing_seconds) FILTER (WHERE status = 'completed'),
-    PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY processing_seconds) FILTER (WHERE status = 'completed'),
+    AVG(processing_seconds) FILTER (WHERE status = 'completed' AND kind = 'image'),
+    PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY processing_seconds)
+        FILTER (WHERE status = 'completed' AND kind = 'image'),
     COALESCE(SUM(device_seconds), 0),
-    COALESCE(SUM(stored_bytes), 0),
+    COALESCE(SUM(device_seconds) FILTER (WHERE kind = 'image'), 0),
+    COALESCE(SUM(stored_bytes) FILTER (WHERE kind = 'image'), 0),
     COALESCE(SUM(charged_centi), 0),
     COALESCE(SUM(remote_price), 0)
 FROM closed GROUP BY 1 ORDER BY 1
@@ -79,6 +82,7 @@ class Line:
     mean_seconds: float | None = None
     p95_seconds: float | None = None
     device_seconds: float = 0.0
+    image_device_seconds: float = 0.0  # of them, those that no training took
     stored_bytes: int = 0
     charged_centi: int = 0
     remote_price: Decimal = Decimal(0)  # what remote providers took, in PRICE_CURRENCY
@@ -96,20 +100,24 @@ class Line:
     @property
     def cost(self) -> Decimal | None:
         """What devices, providers and the store took for this, in PRICE_CURRENCY; None while no price is set."""
+        return self._cost_with(self.device_seconds)
+
+    @property
+    def cost_per_1000(self) -> Decimal | None:
+        """Of a thousand images; what trainings took is not in it. None while no price is set, and without images."""
+        cost = self._cost_with(self.image_device_seconds)
+        return cost / self.images * 1000 if cost is not None and self.images else None
+
+    def _cost_with(self, device_seconds: float) -> Decimal | None:
         if not settings.DEVICE_PRICE_PER_HOUR and not self.remote_price:
             return None
-        device = Decimal(self.device_seconds) / HOUR_SECONDS * settings.DEVICE_PRICE_PER_HOUR
+        device = Decimal(device_seconds) / HOUR_SECONDS * settings.DEVICE_PRICE_PER_HOUR
         months = Decimal(settings.IMAGE_LIFETIME_DAYS) / MONTH_DAYS
         return (
             device
             + self.remote_price
             + Decimal(self.stored_bytes) / GB_BYTES * months * settings.STORAGE_PRICE_PER_GB_MONTH
         )
-
-    @property
-    def cost_per_1000(self) -> Decimal | None:
-        cost = self.cost
-        return cost / self.images * 1000 if cost is not None and self.images else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +216,8 @@ def funnel(span: Span) -> list[Funnel]:
     visits = DayCount.objects.filter(name=counts.VISIT, day__range=(span.first, span.last)).values_list("day", "count")
     people = User.objects.filter(is_demo=False, date_joined__gte=span.since, date_joined__lt=span.until)
     sign_ups = _per_day(people, "date_joined", Count("id"))
-    bought = Grant.objects.filter(source=Grant.Source.PURCHASE, created_at__gte=span.since, created_at__lt=span.until)
-    buyers = _per_day(bought, "created_at", Count("wallet", distinct=True))
+    bought = Purchase.objects.filter(paid_at__gte=span.since, paid_at__lt=span.until)
+    buyers = _per_day(bought, "paid_at", Count("team", distinct=True))
     seen = dict(visits)
     return [Funnel(str(day), seen.get(day, 0), sign_ups.get(day, 0), buyers.get(day, 0)) for day in span]
 
@@ -234,7 +242,7 @@ def tallies() -> dict[Ending, Tally]:
 
 
 def _line(name: Any, completed: int, failed: int, canceled: int, images: Any, *rest: Any) -> Line:
-    mean, p95, device, stored, charged, remote = rest
+    mean, p95, device, of_images, stored, charged, remote = rest
     return Line(
         name=str(name),
         completed=completed,
@@ -244,6 +252,7 @@ def _line(name: Any, completed: int, failed: int, canceled: int, images: Any, *r
         mean_seconds=_float(mean),
         p95_seconds=_float(p95),
         device_seconds=float(device),
+        image_device_seconds=float(of_images),
         stored_bytes=int(stored),
         charged_centi=int(charged),
         remote_price=Decimal(remote),

@@ -50,7 +50,7 @@ def report(request: HttpRequest) -> HttpResponse:
         "days": days,
         "choices": CHOICES,
         "currency": settings.PRICE_CURRENCY,
-        "has_price": bool(settings.DEVICE_PRICE_PER_HOUR),
+        "has_price": made.total.cost is not None,
         "device_price": settings.DEVICE_PRICE_PER_HOUR,
         "storage_price": settings.STORAGE_PRICE_PER_GB_MONTH,
     }

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from credits import plans
-from credits.models import Grant, Plan
+from credits.models import Plan, Purchase
 from generation import counts, events, report, services, transitions
 from generation.models import DayCount, Job
 from generation.views.report import days_of
@@ -104,11 +104,38 @@ def test_blocked_pictures_are_not_delivered():
     assert report.make(report.last_days(1)).total.images == 1
 
 
+def test_a_training_changes_no_figure_of_a_picture(settings):
+    settings.DEVICE_PRICE_PER_HOUR = Decimal("3.60")
+    user = make_user(credits=1000)
+    for seconds in (1, 3):
+        ended(user, processing_ms=seconds * 1000, device_ms=seconds * 500, stored_bytes=GB)
+    before = report.make(report.last_days(1)).total
+    ended(user, kind="creation", processing_ms=7_200_000, device_ms=7_000_000, stored_bytes=50 * GB)
+    after = report.make(report.last_days(1)).total
+    assert (after.mean_seconds, round(after.p95_seconds, 2), after.stored_bytes) == (2, 2.9, 2 * GB)
+    assert after.cost_per_1000 == before.cost_per_1000 == Decimal("0.5")
+    assert (after.jobs, after.images) == (3, 4)
+    assert (after.device_seconds, after.cost) == (7002, Decimal("7.002"))
+
+
+def test_jobs_of_one_batch_share_its_device_time_by_their_pictures():
+    user = make_user(credits=1000)
+    batch = {"worker": "gpu", "claimed_at": timezone.now(), "device_ms": 4000}
+    ended(user, plan="free", count=1, **batch)
+    ended(user, plan="pro", count=3, **batch)
+    ended(user, plan="pro", worker="gpu", device_ms=1000)
+    plans_of = by_name(report.make(report.last_days(1)).plans)
+    assert (plans_of["free"].device_seconds, plans_of["pro"].device_seconds) == (1, 4)
+
+
 def test_what_a_thousand_images_cost(settings):
     settings.DEVICE_PRICE_PER_HOUR = Decimal("3.60")
     settings.STORAGE_PRICE_PER_GB_MONTH = Decimal("0.006")
     settings.IMAGE_LIFETIME_DAYS = 90
-    line = report.Line("x", completed=500, images=1000, device_seconds=2000.0, stored_bytes=2 * GB)
+    line = report.Line(
+        "x", completed=500, images=1000, device_seconds=2900.0, image_device_seconds=2000.0, stored_bytes=2 * GB
+    )
+    assert line.cost == Decimal("2.90") + Decimal("0.036")
     assert line.cost_per_1000 == Decimal("2.00") + Decimal("0.036")
     assert report.Line("x").cost_per_1000 is None
     settings.DEVICE_PRICE_PER_HOUR = Decimal(0)
@@ -124,17 +151,27 @@ def test_one_statement_a_table():
     assert len(queries) == 8  # days, models, plans, all, visits, sign-ups, buyers, the store
 
 
+def bought(team, kind: str, **columns) -> None:
+    Purchase.objects.create(team=team, kind=kind, slug="x", name="x", price_cents=100, currency="INR", **columns)
+
+
 def test_sign_ups_and_buyers():
-    today_date = timezone.localdate()
-    buyer, other = make_user(), make_user()
+    """Whatever is bought makes a buyer: plans and passes bring no grant of a purchase, and some not at once."""
+    now, today_date = timezone.now(), timezone.localdate()
+    teams = [team_of(make_user()) for _ in range(4)]
     make_user(is_demo=True)
-    User.objects.filter(pk=other.pk).update(date_joined=Now() - timedelta(days=1))
-    for user in (buyer, buyer, other):
-        give(team_of(user), 100, source=Grant.Source.PURCHASE)
-    give(team_of(other), 100)
+    User.objects.filter(memberships__team=teams[3]).update(date_joined=Now() - timedelta(days=1))
+    for kind, team in zip(("plan", "pass", "pack"), teams, strict=False):
+        bought(team, kind, state="paid", paid_at=now)
+    bought(teams[0], "pack", state="paid", paid_at=now)
+    bought(teams[3], "pass", state="paid", paid_at=now - timedelta(days=1))
+    for state in ("open", "expired", "failed"):
+        bought(teams[3], "plan", state=state)
+    give(teams[3], 100)
     days = by_name(report.funnel(report.last_days(3)))
-    assert (days[today()].sign_ups, days[today()].buyers) == (1, 2)
-    assert days[str(today_date - timedelta(days=1))].sign_ups == 1
+    assert days[today()] == report.Funnel(today(), sign_ups=3, buyers=3)
+    yesterday = str(today_date - timedelta(days=1))
+    assert days[yesterday] == report.Funnel(yesterday, sign_ups=1, buyers=1)
     assert days[str(today_date - timedelta(days=2))] == report.Funnel(str(today_date - timedelta(days=2)))
 
 

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterator, Sequence
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from generation import report as reports
@@ -30,13 +29,14 @@ class Command(BaseCommand):
     def handle(self, *, days: int, **options: object) -> None:
         if not 1 <= days <= reports.DAYS_MAX:
             raise CommandError(f"--days must be from 1 to {reports.DAYS_MAX}")
-        rows = list(rows_of(reports.make(reports.last_days(days))))
+        made = reports.make(reports.last_days(days))
+        rows = list(rows_of(made))
         if options["csv"]:
             csv.writer(self.stdout, lineterminator="").writerows([COLUMNS, *rows])
             return
         for line in aligned([SHOWN, *([row[COLUMNS.index(name)] for name in SHOWN] for row in rows)]):
             self.stdout.write(line)
-        if not settings.DEVICE_PRICE_PER_HOUR:
+        if made.total.cost is None:
             self.stdout.write("No costs: DEVICE_PRICE_PER_HOUR is not set.")
 
 
