@@ -72,8 +72,6 @@ def _try(model_admin: admin.ModelAdmin, request: HttpRequest, act: partial[None]
         act()
     except DomainError as error:
         model_admin.message_user(request, str(error), messages.ERROR)
-    except Membership.DoesNotExist:
-        model_admin.message_user(request, "They have left the team in the meantime.", messages.ERROR)
 
 
 def _remove(member: Membership, actor: str) -> None:

@@ -32,6 +32,12 @@ class OwnerStays(DomainError):
     code = "owner_stays"
 
 
+class MemberGone(DomainError):
+    """They left, or were removed, while somebody was about to change their place."""
+
+    code = "member_gone"
+
+
 class AlreadyMember(DomainError):
     code = "already_member"
 

@@ -55,16 +55,16 @@ class ClosedPersonMiddleware:
 
 
 class StaffMfaMiddleware:
-    """Keep staff without two-step sign-in out of the admin: they are sent to switch it on."""
+    """Keep staff without two-step sign-in out of the admin and the figures: they are sent to switch it on."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
-        self.prefix = f"/{settings.ADMIN_PATH}"
+        self.prefixes = (f"/{settings.ADMIN_PATH}", "/metrics")
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        is_staffs = settings.STAFF_MFA and request.path.startswith(self.prefix) and request.user.is_staff
+        is_staffs = settings.STAFF_MFA and request.path.startswith(self.prefixes) and request.user.is_staff
         if is_staffs and not is_mfa_enabled(request.user, [Authenticator.Type.TOTP]):
-            messages.info(request, "The admin needs two-step sign-in. Switch it on first.")
+            messages.info(request, "Staff need two-step sign-in. Switch it on first.")
             return redirect("mfa_index")
         return self.get_response(request)
 

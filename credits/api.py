@@ -11,7 +11,6 @@ from rest_framework.views import APIView
 
 from accounts import queries as accounts
 from accounts.access import key_of
-from accounts.models import ApiKey
 from accounts.roles import Ability
 from credits import passes, queries
 from credits.models import Pass
@@ -103,14 +102,10 @@ class ActivatePassView(APIView):
     )
     def post(self, request: Request, pass_id: str) -> Response:
         try:
-            found = passes.activate(team=request.team, pass_id=_uuid(pass_id), actor=_actor(request))
+            found = passes.activate(team=request.team, pass_id=_uuid(pass_id), actor=key_of(request) or request.user)
         except Pass.DoesNotExist:
             raise NotFound("There is no such pass.") from None
         return Response(PassSerializer(queries.states_of([found])[0]).data)
-
-
-def _actor(request: Request) -> str:
-    return f"key {request.auth.name}" if isinstance(request.auth, ApiKey) else request.user.email
 
 
 def _uuid(text: str) -> UUID:

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from accounts import activity
-from accounts.models import Team
+from accounts.models import ApiKey, Team, User
 from credits import ledger
 from credits.amounts import CENTI
 from credits.clock import now
@@ -67,7 +67,7 @@ def change_product(product: PassProduct, *, actor: str) -> PassProduct:
 
 
 @transaction.atomic
-def activate(*, team: Team, pass_id: UUID, actor: str) -> Pass:
+def activate(*, team: Team, pass_id: UUID, actor: User | ApiKey | str) -> Pass:
     """Start a pass: its hour begins now. Starting it again changes nothing.
 
     Raises:
@@ -87,7 +87,7 @@ def activate(*, team: Team, pass_id: UUID, actor: str) -> Pass:
         source=Grant.Source.PASS,
         source_ref=f"pass:{found.pk}",
         expires_at=now() + timedelta(minutes=found.minutes),
-        actor=actor,
+        actor=_in_the_books(actor),
         reason=f"{found.name} pass, {found.minutes} minutes",
     )
     # Asked under the wallet's lock, which the grant took: two passes started together cannot both find none.
@@ -111,3 +111,10 @@ def shown_to(team: Team) -> list[Pass]:
 
 def _with_grant(team: Team) -> QuerySet[Pass]:
     return Pass.objects.filter(team=team, withdrawn_at=None).select_related("grant")
+
+
+def _in_the_books(actor: User | ApiKey | str) -> str:
+    """Entries are kept for ever and never changed: they say who it was by what names nobody once the person is gone."""
+    if isinstance(actor, User):
+        return f"person {actor.pk}"
+    return f"key {actor.prefix}" if isinstance(actor, ApiKey) else actor

@@ -1,7 +1,7 @@
 """The two row locks of this app. Order: person, team. Who changes members or places of a team holds its row."""
 
-from accounts.errors import TeamIsClosed
-from accounts.models import Team, User
+from accounts.errors import MemberGone, TeamIsClosed
+from accounts.models import Membership, Team, User
 
 
 def lock_person(user: User) -> None:
@@ -14,3 +14,11 @@ def lock_team(team: Team) -> Team:
     if locked is None:
         raise TeamIsClosed("This team is closed.")
     return locked
+
+
+def place_in(team: Team, member: Membership) -> Membership:
+    """A member's place as it is now; the team must be locked. Raises: MemberGone."""
+    found = Membership.objects.select_related("user").filter(pk=member.pk, team=team).first()
+    if found is None:
+        raise MemberGone("They have left the team in the meantime.")
+    return found

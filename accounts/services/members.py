@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 from accounts import activity
 from accounts.errors import NotAllowed, OwnerStays
 from accounts.models import ApiKey, Invitation, Membership, Team, User
-from accounts.services.locks import lock_team
+from accounts.services.locks import lock_team, place_in
 from accounts.signals import member_left
 
 Role = Membership.Role
@@ -22,6 +22,7 @@ def change_role(*, member: Membership, role: str, actor: User | str) -> bool:
     Raises:
         OwnerStays: the member is the owner, or the role is: a team is handed over by `transfer_team`.
         NotAllowed: the role is above the actor's, or it is the actor's own place.
+        MemberGone, TeamIsClosed
     """
     team, member = _lock(member)
     if Role.OWNER in (member.role, role):
@@ -45,6 +46,7 @@ def remove_member(*, member: Membership, actor: User | str) -> None:
     Raises:
         OwnerStays: the member is the owner.
         NotAllowed: the member's role is above the actor's.
+        MemberGone, TeamIsClosed
     """
     team, member = _lock(member)
     if isinstance(actor, User):
@@ -58,6 +60,7 @@ def leave_team(member: Membership) -> None:
 
     Raises:
         OwnerStays: the owner hands the team over first, or deletes it.
+        MemberGone, TeamIsClosed
     """
     team, member = _lock(member)
     _take_out(team, member, actor=member.user, verb="member.left")
@@ -72,7 +75,7 @@ def check_rank(team: Team, actor: User, role: str) -> None:
 
 def _lock(member: Membership) -> tuple[Team, Membership]:
     team = lock_team(member.team)
-    return team, Membership.objects.select_related("user").get(pk=member.pk, team=team)
+    return team, place_in(team, member)
 
 
 def _take_out(team: Team, member: Membership, *, actor: User | str, verb: str) -> None:

@@ -8,9 +8,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts import activity
-from accounts.errors import TooLate, TooManyTeams
+from accounts.errors import NotAllowed, TooLate, TooManyTeams
 from accounts.models import Membership, Team, User
-from accounts.services.locks import lock_person, lock_team
+from accounts.services.locks import lock_person, lock_team, place_in
 from accounts.signals import team_closed, team_created, team_reopened
 
 TEAMS_OWNED_MAX = 10
@@ -50,13 +50,15 @@ def transfer_team(*, team: Team, to: Membership, actor: User) -> bool:
     """Make a member the owner; who was the owner becomes an admin. Whether this call did it: an owner stays one.
 
     Raises:
-        Membership.DoesNotExist: the member has left in the meantime.
+        NotAllowed: the actor no longer owns the team.
+        MemberGone, TeamIsClosed
     """
     lock_team(team)
-    heir = Membership.objects.select_related("user").get(pk=to.pk, team=team)
+    heir = place_in(team, to)
     if heir.role == Role.OWNER:
         return False
-    Membership.objects.filter(team=team, role=Role.OWNER).update(role=Role.ADMIN)
+    if not Membership.objects.filter(team=team, user=actor, role=Role.OWNER).update(role=Role.ADMIN):
+        raise NotAllowed("Only its owner hands a team over.")
     Membership.objects.filter(pk=heir.pk).update(role=Role.OWNER)
     Team.objects.filter(pk=team.pk).update(email=heir.user.email)
     activity.record(team=team, actor=actor, verb="team.transferred", target=heir.user.email)

@@ -126,7 +126,11 @@ def transfer(request: HtmxRequest, member_id: int) -> HttpResponse:
             words="They can then delete the team and remove you from it. You become an admin.",
             button="Hand it over",
         )
-    if services.transfer_team(team=request.team, to=member, actor=request.user):
+    try:
+        is_new = services.transfer_team(team=request.team, to=member, actor=request.user)
+    except DomainError as error:
+        return _refused(request, error)
+    if is_new:
         mail.tell_role(member, Membership.Role.OWNER, actor=request.user)
     return _back(request, f"{member.user.email} owns the team now.")
 

@@ -27,7 +27,8 @@ class Offer:
 def find(kind: str, slug: str, interval: str = "") -> Offer:
     """Raises: NotForSale."""
     finders = {Kind.PLAN: _plan, Kind.PACK: _pack, Kind.PASS: _pass}
-    offer = finders[Kind(kind)](slug, interval) if kind in finders else None
+    is_text = "\0" not in slug + interval  # the database takes no such text
+    offer = finders[Kind(kind)](slug, interval) if kind in finders and is_text else None
     if offer is None:
         raise NotForSale("This is not for sale.")
     return offer

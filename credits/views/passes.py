@@ -25,7 +25,7 @@ def start_pass(request: HtmxRequest, pass_id: UUID) -> HttpResponse:
         one = get_object_or_404(Pass, pk=pass_id, team=request.team)
         return render(request, "credits/start_pass.html", {"pass": one})
     try:
-        started = passes.activate(team=request.team, pass_id=pass_id, actor=request.user.email)
+        started = passes.activate(team=request.team, pass_id=pass_id, actor=request.user)
     except Pass.DoesNotExist:
         raise Http404("There is no such pass.") from None
     except DomainError as error:

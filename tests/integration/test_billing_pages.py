@@ -121,6 +121,8 @@ def test_what_is_not_for_sale_is_refused_in_words(shop, client):
         {"kind": "plan", "slug": "free", "interval": "month"},
         {"kind": "pack", "slug": "none"},
         {"kind": "car", "slug": "x"},
+        {"kind": "pack", "slug": "200-credits\0"},
+        {"kind": "plan", "slug": "basic", "interval": "\0"},
     ):
         assert press(client, **fields) == "/plans"
         assert "This is not for sale." in text_of(client.get("/plans"))

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
+from accounts.models import ApiKey
 from credits import passes, plans
 from credits.models import Entry, Grant, Hold, Pass, PassProduct, Plan
 from credits.queries import Balance, balance_of
@@ -108,7 +109,7 @@ def test_a_pass_is_started_once(program):
     assert (first.status_code, again.status_code) == (200, 200)
     assert first.json()["state"] == "running" and first.json()["ends_at"] == again.json()["ends_at"]
     assert Grant.objects.filter(source="pass").count() == 1
-    assert Entry.objects.get(grant__source="pass").actor == "key test"
+    assert Entry.objects.get(grant__source="pass").actor == f"key {ApiKey.objects.get().prefix}"
 
 
 def test_what_cannot_be_started_is_told_why(program):

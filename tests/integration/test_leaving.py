@@ -12,6 +12,7 @@ from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts import services
@@ -20,8 +21,9 @@ from accounts.models import Activity, ApiKey, Invitation, Membership, Team, User
 from accounts.queries import find_key
 from accounts.signals import team_purged
 from accounts.tasks import clean_up
+from credits import passes
 from credits.audit import find_drift
-from credits.models import Entry
+from credits.models import Entry, PassProduct
 from generation import storage
 from generation.models import Image, Job
 from tests.factories import make_job, make_member, make_user, team_of
@@ -202,12 +204,17 @@ def test_what_was_made_in_the_team_of_another_stays_and_names_nobody():
     owner = make_user(credits=50)
     guest = make_member(team_of(owner))
     services.create_api_key(team=team_of(owner), user=guest, name="guest key")
+    flash = PassProduct.objects.get(slug="flash")
+    waiting = passes.issue(team=team_of(owner), product=flash, reference="sale", actor="test")
+    client_of(guest).post(reverse("credits:start_pass", args=[waiting.pk]))
+    assert Entry.objects.get(grant__source="pass").actor == f"person {guest.pk}"
     services.close_account(guest)
     age(days=8)
     clean_up()
     assert guest.email not in everything_said()
     line = Activity.objects.get(team=team_of(owner), verb="key.created")
     assert (line.actor, line.actor_user) == ("a deleted person", None)
+    assert Activity.objects.get(verb="pass.activated").actor == "a deleted person"
     assert not Membership.objects.filter(user=guest).exists()
 
 

@@ -297,7 +297,7 @@ def test_staff_reach_the_admin_only_with_the_second_step(settings):
     settings.STAFF_MFA = True
     boss = make_user(is_staff=True, is_superuser=True)
     client = sign_in(boss)
-    for page in ("/admin/", reverse("admin:accounts_user_changelist"), "/admin/report/"):
+    for page in ("/admin/", reverse("admin:accounts_user_changelist"), "/admin/report/", "/metrics"):
         assert client.get(page).url == "/accounts/2fa/"
     switch_on(client)
     assert client.get("/admin/").status_code == 200

@@ -4,11 +4,10 @@ from datetime import timedelta
 
 import pytest
 from django.core import mail
-from django.db import transaction
 from django.utils import timezone
 
 from accounts import services
-from accounts.errors import NotAllowed, OwnerStays, TooLate, TooManyTeams
+from accounts.errors import MemberGone, NotAllowed, OwnerStays, TooLate, TooManyTeams
 from accounts.models import Activity, ApiKey, Membership, Team
 from accounts.queries import find_key
 from tests.factories import make_job, make_member, make_user, team_of
@@ -241,6 +240,35 @@ def test_members_of_another_team_are_not_there():
     assert roles(team_of(other)) == {other.email: "owner", member.email: "member"}
 
 
+def test_whoever_handed_the_team_over_a_moment_ago_does_not_take_it_back():
+    """Two clicks of one owner, on two people: the second was let in before the first was done."""
+    user = make_user()
+    team = team_of(user)
+    heir, other = make_member(team), make_member(team)
+    assert services.transfer_team(team=team, to=place(heir), actor=user)
+    with pytest.raises(NotAllowed):
+        services.transfer_team(team=team, to=place(other), actor=user)
+    assert roles(team) == {user.email: "admin", heir.email: "owner", other.email: "member"}
+
+
+@pytest.mark.parametrize("act", ["role", "remove", "owner"])
+def test_a_click_on_somebody_who_has_just_left_is_told_so(act, monkeypatch):
+    user = make_user()
+    team = team_of(user)
+    late = place(make_member(team))
+    before = roles(team)
+
+    def lock(team: Team) -> Team:
+        Membership.objects.filter(pk=late.pk).delete()  # after the page has looked; the refusal takes it back
+        return team
+
+    for module in ("members", "teams"):
+        monkeypatch.setattr(f"accounts.services.{module}.lock_team", lock)
+    answer = client_of(user).post(f"/team/members/{late.pk}/{act}", {"role": "viewer"})
+    assert answer.status_code == 409 and b"They have left the team in the meantime." in answer.content
+    assert roles(team) == before and mail.outbox == []
+
+
 # --- Deleting a team ------------------------------------------------------------------------------------------------
 def test_a_deleted_team_stops_at_once_and_can_be_restored(django_capture_on_commit_callbacks):
     user = make_user(credits=100, name="Ana")
@@ -295,5 +323,5 @@ def test_there_is_one_owner_whoever_hands_over_twice():
     assert sorted(roles(team).values()) == ["admin", "admin", "owner"]
     with pytest.raises(OwnerStays):
         services.leave_team(place(second, team))
-    with pytest.raises(Membership.DoesNotExist), transaction.atomic():
+    with pytest.raises(MemberGone):
         services.transfer_team(team=team, to=Membership(pk=0), actor=second)

@@ -3,7 +3,7 @@
 import threading
 
 from accounts import services
-from accounts.errors import InvitationGone, NotAllowed
+from accounts.errors import InvitationGone, MemberGone, NotAllowed
 from accounts.models import Invitation, Membership
 from accounts.services import invitations, members, teams
 from tests.factories import make_member, make_user, team_of
@@ -44,7 +44,7 @@ def hand_over_while_removing(run_together, monkeypatch) -> tuple[list[str], list
 def test_a_team_keeps_its_owner_whatever_comes_together(run_together, monkeypatch):
     roles, answers = hand_over_while_removing(run_together, monkeypatch)
     assert roles == ["admin", "owner"]
-    assert answers[0] is None and isinstance(answers[1], Membership.DoesNotExist)
+    assert answers[0] is None and isinstance(answers[1], MemberGone)
 
 
 def test_without_the_lock_a_team_loses_its_owner(run_together, monkeypatch):
