@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from accounts import activity
 from accounts.models import Team, User
 from generation import looks, policy
-from generation.custom import rows, rules
+from generation.custom import pictures, rows, rules
 from generation.errors import InvalidParams, TooManyModels
 from generation.models import CustomModel, ReferenceModel
 from generation.params import clean_text
@@ -56,11 +56,15 @@ def change(model: CustomModel, *, actor: User | str, **fields: Any) -> CustomMod
     rules.refuse_open_training(model)
     values = _checked(fields, is_submitted=not model.is_draft)
     policy.refuse(*(str(values.get(name, "")) for name in (*TEXTS, "trigger_word")))
+    suggested = pictures.suggestion(model)
     for name, value in values.items():
         setattr(model, name, value)
     if "reference" in values:
         model.base_model = "" if model.is_draft else looks.base_of(values["reference"])
     save(model, *values, "base_model")
+    if (suggestion := pictures.suggestion(model)) != suggested:
+        # Else the model would learn from words that nobody wrote and that do not call it any more.
+        model.pictures.filter(caption=suggested).update(caption=suggestion)
     if not model.is_draft:
         activity.record(team=model.team, actor=actor, verb="model.changed", target=model.name, model=str(model.pk))
     return model

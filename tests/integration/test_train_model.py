@@ -68,7 +68,7 @@ def test_what_cannot_be_trained_is_said_in_words_and_exits_1(command, engine, fo
         command()
     with pytest.raises(CommandError, match="small letters"):
         command("--consent", trigger="Z!")
-    assert not Job.objects.exists()
+    assert not Job.objects.exists() and CustomModel.objects.get().trigger_word == "zuko7"
     engine.failures = [LossDiverged("nan")]
     with pytest.raises(CommandError, match=r"ran away from the pictures.* given back"):
         command("--consent")

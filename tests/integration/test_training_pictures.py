@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 from accounts.models import Activity
 from credits.models import Plan
 from generation import storage
-from generation.custom import pictures, services
+from generation.custom import drafts, pictures, services
 from generation.errors import InvalidParams, ModelNotReady, NoSuchModel, PromptRefused, TooManyModels
 from generation.models import CustomModel, TrainingImage
 from generation.uploads import likeness
@@ -160,6 +160,9 @@ def test_suggested_captions_name_the_trigger_word_and_leave_written_ones(user):
     assert [pictures.suggest_captions(model, actor=user) for _ in range(2)] == [1, 0]
     captions = list(model.pictures.order_by("position").values_list("caption", flat=True))
     assert captions == ["my own words", "a picture of zuko9, street look, fashion"]
+    drafts.change(model, actor=user, trigger_word="aki4", description="another")
+    captions = list(model.pictures.order_by("position").values_list("caption", flat=True))
+    assert captions == ["my own words", "a picture of aki4, street look, fashion"]
 
 
 def test_every_call_leaves_one_line_in_the_log_without_names_of_files(model, user):

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from accounts.models import Membership, User
 from generation import events
@@ -54,16 +55,16 @@ class Command(BaseCommand):
         self, model: CustomModel | None, owner: Membership, trigger: str, images: Path, options: dict[str, Any]
     ) -> CustomModel:
         files = _files(images)
-        model = model or drafts.begin(team=owner.team, user=owner.user)
-        model = drafts.change(
-            model,
-            actor=owner.user,
-            reference=options["reference"],
-            name=options["name"],
-            trigger_word=trigger,
-            train_steps=options["steps"],
-            has_consent=options["consent"],
-        )
+        with transaction.atomic():  # what is refused leaves no draft without a word to find it by
+            model = drafts.change(
+                model or drafts.begin(team=owner.team, user=owner.user),
+                actor=owner.user,
+                reference=options["reference"],
+                name=options["name"],
+                trigger_word=trigger,
+                train_steps=options["steps"],
+                has_consent=options["consent"],
+            )
         for refused in pictures.add_files(model, user=owner.user, files=files).refused:  # again: the ones it has, too
             self.stdout.write(f"refused {refused.name}: {refused.reason}")
         if problems := services.problems_of(model):
