@@ -170,6 +170,25 @@ class PictureView(APIView):
         return Response(status=204)
 
 
+class CaptionsView(APIView):
+    """Words for pictures that nobody has described."""
+
+    abilities = {"POST": Ability.TRAIN}
+
+    @extend_schema(
+        operation_id="suggest_captions",
+        parameters=[MODEL_ID],
+        request=None,
+        responses={200: PictureSerializer(many=True), **refusals(400, 404, 409, 503)},
+        description="Every picture without a caption gets one with trigger word and look. Again changes nothing.",
+    )
+    def post(self, request: Request, model_id: str) -> Response:
+        model = own_model(request, model_id)
+        pictures.suggest_captions(model, actor=request.user)
+        rows = queries.pictures_of(model)
+        return Response(PictureSerializer(rows, many=True, context={"request": request}).data)
+
+
 def _add(request: Request, model: CustomModel) -> pictures.Added:
     if (request.content_type or "").startswith("multipart/"):
         serializer = PictureFilesSerializer(data=request.data)

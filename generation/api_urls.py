@@ -26,6 +26,7 @@ urlpatterns = [
     path("models/<str:model_id>/refine", api_models.RefineView.as_view(), name="refine_model"),
     path("models/<str:model_id>/images", api_model_parts.PictureListView.as_view(), name="model_images"),
     path("models/<str:model_id>/images/<str:picture_id>", api_model_parts.PictureView.as_view(), name="model_image"),
+    path("models/<str:model_id>/captions", api_model_parts.CaptionsView.as_view(), name="suggest_captions"),
     path("models/<str:model_id>/versions", api_model_parts.VersionListView.as_view(), name="versions"),
     path("models/<str:model_id>/versions/<str:number>", api_model_parts.VersionView.as_view(), name="version"),
     path(

@@ -30,7 +30,9 @@ class ModelRequestSerializer(StrictSerializer):
     steps = WholeNumberField(help_text=STEPS_WORDS)
     train_text_encoder = SwitchField(required=False, help_text="Slower, and closer to the subject.")
     has_consent = SwitchField(
-        required=False, help_text="true: you have the right to use the pictures, and the consent of the people in them."
+        required=False,
+        help_text="true: you have the right to use the pictures, also those you add later, and the consent of the "
+        "people in them.",
     )
 
     def to_fields(self) -> dict[str, Any]:

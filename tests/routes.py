@@ -99,6 +99,7 @@ ROUTES: dict[str, Row] = {
     "api:train_model": api(post="train"),
     "api:refine_model": api(post="train"),
     "api:model_images": api(get="read", post="train"),
+    "api:suggest_captions": api(post="train"),
     "api:model_image": api(patch="train", delete="train"),
     "api:versions": api(get="read"),
     "api:version": api(get="read", delete="train"),

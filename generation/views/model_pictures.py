@@ -14,7 +14,7 @@ from accounts.roles import Ability
 from credits.plans import limits_of
 from generation.custom import pictures, queries
 from generation.custom.pictures import Added
-from generation.custom.rules import pictures_max
+from generation.custom.rules import CONSENT, pictures_max
 from generation.errors import PictureRefused
 from generation.forms_models import UrlsForm
 from generation.models import CustomModel, TrainingImage
@@ -213,6 +213,7 @@ def _page(request: HtmxRequest, found: CustomModel, form: UrlsForm, status: int 
         **_grid(found),
         "form": form,
         "is_refining": is_past_drafting(found),
+        "consent": CONSENT,
         "upload_bytes_max": UPLOAD_BYTES_MAX,
         "uploads_max": UPLOADS_MAX,
         "urls_max": URLS_MAX,

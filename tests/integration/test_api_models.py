@@ -118,6 +118,9 @@ def test_a_draft_step_by_step(program):
     add_pictures(CustomModel.objects.get(), 3)
     (first, *_) = program.get(f"{at}/images").json()
     assert patch(program, f"{at}/images/{first['id']}", {"caption": "zuko7 asleep"}).json()["caption"] == "zuko7 asleep"
+    assert patch(program, f"{at}/images/{first['id']}", {"caption": ""}).status_code == 200
+    suggested = [picture["caption"] for picture in program.post(f"{at}/captions", {}).json()]
+    assert suggested == [pictures.suggestion(CustomModel.objects.get()), "a dog", "a dog"] and "zuko7" in suggested[0]
     assert program.delete(f"{at}/images/{first['id']}").status_code == 204
     assert len(program.get(f"{at}/images").json()) == 2
     add_pictures(CustomModel.objects.get(), 1)

@@ -14,6 +14,7 @@ from credits.queries import balance_of
 from generation import events, transitions
 from generation.curve import POINTS_MAX, loss_curve
 from generation.custom import drafts, queries, services
+from generation.custom.rules import CONSENT
 from generation.events import Progress
 from generation.models import CustomModel, Job, ModelVersion, TrainingImage
 from generation.training_limits import UPLOAD_BYTES_MAX
@@ -291,6 +292,7 @@ def test_a_model_is_refined_compared_rolled_back_and_deleted(user):
     assert b"Delete version 2?" in client.get(f"/models/{model.id}/versions/2/delete").content
     assert client.post(f"/models/{model.id}/versions/2/delete").url == f"/models/{model.id}"
     assert client.post(f"/models/{model.id}/versions/2/use").status_code == 404
+    assert CONSENT.encode() in client.get(f"/models/{model.id}/pictures").content  # of pictures nobody ticked a box for
     gone = str(model.versions.get(number=2).pk)  # chosen on a page that is older than its end
     answer = client.post(f"/models/{model.id}/refine", order | {"request_key": "s", "parent": gone}, headers=HTMX)
     assert answer.status_code == 422 and b"This version is not there any more. Choose another." in answer.content
