@@ -31,6 +31,7 @@ from generation import postgres_tools, storage
 FORMAT = 1
 MANIFEST, DUMP, IMAGES = "manifest.json", "database.dump", "images/"
 MANIFEST_BYTES_MAX = 10_000_000
+FACTS = {"made_at", "server_major", "dump_major", "sha256", "migrations", "rows", "images", "pictures_in"}
 CHUNK_BYTES = 2**20
 TABLES = """
     SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -155,8 +156,8 @@ def read_manifest(path: Path) -> Manifest:
                 digest = hashlib.file_digest(dump, "sha256").hexdigest()  # type: ignore[arg-type]
     except (OSError, tarfile.TarError, ValueError) as error:
         raise BackupFailed(f"{path} is not a backup of TenkaiGen, or is damaged: {error}") from None
-    if manifest.get("format") != FORMAT:
-        raise BackupFailed(f"{path} has format {manifest.get('format')}, this version reads {FORMAT}.")
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not manifest.keys() >= FACTS:
+        raise BackupFailed(f"{path} has no manifest of format {FORMAT}, which this version reads.")
     if digest != manifest["sha256"]:
         raise BackupFailed(f"{path} is damaged: the dump has another SHA-256 than the manifest says.")
     if unknown := sorted(set(manifest["migrations"]) - _known_migrations()):
@@ -187,15 +188,25 @@ def restore(path: Path, manifest: Manifest) -> None:
 
 
 def restore_images(path: Path) -> int:
-    """Put the pictures of a backup into the store of the settings, whichever that is. How many."""
+    """Put the pictures of a backup into the store of the settings, whichever that is. How many.
+
+    Raises:
+        BackupFailed: the store takes one of them not; those before it are there.
+    """
     count, ours = 0, tuple(f"{IMAGES}{folder}/" for folder in storage.folders())
     with tarfile.open(path, "r:") as tar:
         for member in tar:
             if member.isfile() and member.name.startswith(ours):
                 content = tar.extractfile(member)
                 assert content is not None
-                # The store refuses keys that lead out of it.
-                default_storage.save(member.name.removeprefix(IMAGES), File(content))
+                try:
+                    # The store refuses keys that lead out of it.
+                    default_storage.save(member.name.removeprefix(IMAGES), File(content))
+                except Exception as error:  # every back end has its own family of errors
+                    raise BackupFailed(
+                        f"The database is restored, but {member.name} is not: {type(error).__name__}: {error}. "
+                        "Look at the store, and begin again with an empty database."
+                    ) from error
                 count += 1
     return count
 

@@ -105,7 +105,8 @@ def fetch(shelf: Shelf, plan: Plan, hub: Hub, on_progress: Callable[[Progress], 
         Whether anything changed: False, when everything lay there already and the lock said so.
 
     Raises:
-        FetchError: a file is not what it should be, the disk is too small, or foreign files lie in the folder.
+        FetchError: a file is not what it should be, the disk is too small, the lock cannot be written, or foreign files
+            lie in the folder.
     """
     folder, wanted = shelf.folder(plan.name), plan.wanted
     staged = _staged(shelf, plan.name, wanted.revision, wanted.adapter_revision)
@@ -113,6 +114,7 @@ def fetch(shelf: Shelf, plan: Plan, hub: Hub, on_progress: Callable[[Progress], 
         shutil.rmtree(staged.parent, ignore_errors=True)
         return False
     _check_folder(folder, plan)
+    _check_lock(shelf)
     for path, file in wanted.files.items():
         _reuse(folder / path, staged / path, file)
     _check_space(staged, wanted)
@@ -214,6 +216,12 @@ def _check_folder(folder: Path, plan: Plan) -> None:
     for path in lockfile.list_files(folder):
         if path not in known and not _is(folder / path, plan.wanted.files.get(path)):
             raise FetchError(f"{folder / path} is not a file of this model: move it away first.")
+
+
+def _check_lock(shelf: Shelf) -> None:
+    """Before the first of many gigabytes, not after the last: a container's own files cannot be written."""
+    if not os.access(shelf.lock_file.parent, os.W_OK):
+        raise FetchError(f"{shelf.lock_file} cannot be written: name a place that can with TENKAIGEN_MODELS_LOCK.")
 
 
 def _reuse(installed: Path, target: Path, expected: LockedFile) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,13 @@ def test_check_engine_says_what_is_missing(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("TENKAIGEN_MODELS_DIR", str(tmp_path))
     with pytest.raises(CommandError, match="fetch_model sd15"):
         call_command("check_engine", "--model", "sd15")
+
+
+def test_check_engine_says_that_there_is_no_torch(settings, monkeypatch):
+    settings.ENGINE = "generation.engine"
+    monkeypatch.setitem(sys.modules, "generation.engine.diffusion", None)  # as where torch is missing
+    with pytest.raises(CommandError, match=r"requirements\.txt"):
+        call_command("check_engine")
 
 
 @pytest.fixture

@@ -148,6 +148,12 @@ def test_a_disk_that_cannot_be_written_is_said(hub, tmp_path):
     refused("models")
 
 
+def test_a_lock_that_cannot_be_written_is_said_before_the_weights_are_fetched(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("TENKAIGEN_MODELS_LOCK", str(tmp_path / "nowhere" / "models.lock"))
+    refused("nowhere/models.lock cannot be written: .* TENKAIGEN_MODELS_LOCK")
+    assert hub.fetched(WEIGHTS) == [] and not (tmp_path / "models" / NAME).exists()
+
+
 def test_yes_without_update_is_a_slip(hub):
     refused("say --update, too", "--yes")
     assert hub.seen == []

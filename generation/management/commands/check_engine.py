@@ -27,6 +27,8 @@ class Command(BaseCommand):
             first, seconds_first = _timed_picture(engine, spec)
             since_start = time.monotonic() - started
             _, seconds_second = _timed_picture(engine, spec)
+        except ImportError as error:
+            raise CommandError(f"{error}: this machine has requirements-web.txt only, see requirements.txt.") from error
         except (EngineError, catalog.UnknownModel) as error:
             raise CommandError(str(error)) from error
         facts = {
