@@ -1,7 +1,9 @@
-"""How much a team may ask: unfinished jobs, requests an hour and seconds between two, as its plan says."""
+"""How much a team may ask: open jobs, requests an hour and seconds between two, as its plan says; uploads a day."""
 
+import time
 from datetime import timedelta
 from math import ceil
+from uuid import UUID
 
 from django.conf import settings
 from django.core.cache import cache
@@ -11,8 +13,10 @@ from accounts.models import Team
 from credits.plans import Limits
 from generation.errors import QueueFull, TooFast, TooManyJobs
 from generation.models import Job
+from generation.training_limits import UPLOADS_A_DAY_MAX
 
 HOUR = timedelta(hours=1)
+DAY_SECONDS = 86_400
 OPEN = (Job.Status.QUEUED, Job.Status.PROCESSING)
 QUEUE_LENGTH_KEY = "queue-length"
 QUEUE_LENGTH_SECONDS = 5  # so old may the count be
@@ -54,6 +58,26 @@ def refuse_crowds(team: Team, limits: Limits) -> None:
         raise TooManyJobs(f"Your plan queues up to {limits.queue_cap} jobs. Wait for one of yours to finish.")
     if queue_length() > settings.QUEUE_LENGTH_MAX:
         raise QueueFull("The queue is full. Try again in a minute.")
+
+
+def count_upload(team_id: UUID) -> None:
+    """Count one more file that is read for a team, so that none keeps everybody's readers busy. Without Redis none is.
+
+    Raises:
+        TooFast: it was one too many for this day, which ends at midnight UTC.
+    """
+    if not settings.RATE_LIMITS:
+        return
+    now = int(time.time())
+    key = f"uploads:{team_id}:{now // DAY_SECONDS}"
+    cache.add(key, 0, DAY_SECONDS)
+    try:
+        count = cache.incr(key)
+    except ValueError:  # the cache has just been emptied
+        return
+    if count > UPLOADS_A_DAY_MAX:
+        words = f"Your team has sent {UPLOADS_A_DAY_MAX:,} pictures today. Go on after midnight UTC."
+        raise TooFast(words, DAY_SECONDS - now % DAY_SECONDS)
 
 
 def queue_length() -> int:

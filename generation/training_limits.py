@@ -12,6 +12,7 @@ STEPS_MAX = 4000
 STEPS_PER_PICTURE = 40
 UPLOAD_BYTES_MAX = 20_000_000  # of one picture
 UPLOADS_MAX = 40  # files in one request
+UPLOADS_A_DAY_MAX = 2000  # files that are read for a team, taken or not: fifty full models
 ZIP_BYTES_MAX = 200_000_000  # packed
 ZIP_ENTRIES_MAX = 200
 ZIP_UNPACKED_BYTES_MAX = 500_000_000

@@ -32,7 +32,7 @@ def create(
 
     Raises:
         PictureRefused: a picture was not taken; the message says which and why.
-        TooManyModels, UploadsBusy, Busy: none of them could be, for want of room, of readers or of the store.
+        TooManyModels, TooFast, UploadsBusy, Busy: one was not, whatever it shows, for want of room, turns or readers.
         Everything that `drafts.begin`, `drafts.change`, `pictures.add_urls` and `services.submit_training` raise.
     """
     fingerprint = fingerprint_of({"kind": Job.Kind.CREATION, "fields": fields, "urls": list(urls)})

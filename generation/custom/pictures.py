@@ -17,9 +17,9 @@ from django.db.models.functions import Now
 from accounts import activity
 from accounts.models import ApiKey, User
 from credits.plans import Limits, limits_of
-from generation import policy, storage
+from generation import policy, rates, storage
 from generation.custom import fetching, queries, rows, rules
-from generation.errors import InvalidParams, ModelNotReady, NoSuchModel, PictureRefused, TooManyModels
+from generation.errors import InvalidParams, ModelNotReady, NoSuchModel, PictureRefused, TooFast, TooManyModels
 from generation.models import CustomModel, TrainingImage
 from generation.params import clean_text
 from generation.storage import StorageFailed
@@ -36,7 +36,7 @@ ALREADY_THERE = "This picture is already there."
 NO_TIME = "There was no time left for this one. Send it again."
 NOT_STORED = "Pictures cannot be stored at the moment. Try again in a few minutes."
 # What ends a call, whatever else it still holds.
-ENDS = (TooManyModels, ModelNotReady, NoSuchModel, UploadsBusy, Busy)
+ENDS = (TooManyModels, ModelNotReady, NoSuchModel, TooFast, UploadsBusy, Busy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,7 @@ def _add(model: CustomModel, user: User | ApiKey, entries: Callable[[], Iterable
 def _take(model: CustomModel, limits: Limits, decoder: Decoder, entry: Entry) -> TrainingImage:
     if entry.refusal:
         raise PictureRefused(entry.refusal)
+    rates.count_upload(model.team_id)
     made = files.make(decoder.read(entry.content))
     if model.pictures.filter(sha256=made.sha256).exists():
         raise PictureRefused(ALREADY_THERE)

@@ -1,12 +1,14 @@
 """The pictures of a model from upload to removal: limits, likeness, captions, and what a refusal leaves behind."""
 
+from types import SimpleNamespace
+
 import pytest
 from django.db.models import Sum
 from django.db.models.functions import Now
 
 from accounts.models import Activity
 from credits.models import Plan
-from generation import storage
+from generation import rates, storage
 from generation.custom import drafts, pictures, services
 from generation.errors import InvalidParams, ModelNotReady, NoSuchModel, PromptRefused, TooManyModels
 from generation.models import CustomModel, TrainingImage
@@ -78,6 +80,23 @@ def test_a_plan_bounds_pictures_and_bytes(model, user):
     with pytest.raises(TooManyModels, match="Delete some"):
         pictures.add_files(other, user=user, files=some(1))
     assert TrainingImage.objects.count() == 5 and len(stored(model)) == 4
+
+
+def test_a_team_sends_so_many_pictures_a_day_whatever_becomes_of_them(model, user, monkeypatch, settings):
+    settings.RATE_LIMITS = True
+    monkeypatch.setattr(rates, "UPLOADS_A_DAY_MAX", 3)
+    monkeypatch.setattr(rates, "time", SimpleNamespace(time=lambda: 86_400 * 20_000 + 80_000))
+    sent = [*some(1), ("bad.png", b"no picture"), *some(3, 1)]
+    result = pictures.add_files(model, user=user, files=sent)
+    assert len(result.added) == 2 and model.pictures.count() == 2 and len(stored(model)) == 4
+    assert [refused.reason for refused in result.refused[1:]] == [
+        "Your team has sent 3 pictures today. Go on after midnight UTC."
+    ] * 2
+    assert (result.end.code, result.end.retry_after_seconds) == ("too_fast", 6_400)
+    other = make_user()
+    assert len(pictures.add_files(make_draft(other, pictures=0), user=other, files=some(1)).added) == 1
+    monkeypatch.setattr(rates, "time", SimpleNamespace(time=lambda: 86_400 * 20_001))
+    assert len(pictures.add_files(model, user=user, files=some(1, 5)).added) == 1
 
 
 def test_more_than_a_request_may_hold_is_refused_whole(model, user):
