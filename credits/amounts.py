@@ -4,6 +4,8 @@ from decimal import Decimal, InvalidOperation
 
 CENTI = 100
 AMOUNT_CENTI_MAX = 10**12
+EXPONENT_MAX = len(str(AMOUNT_CENTI_MAX // CENTI)) - 1
+HUNDREDTH = Decimal("0.01")
 
 
 def show(amount_centi: int) -> str:
@@ -29,9 +31,9 @@ def parse(text: str) -> int:
         amount = Decimal(text)
     except InvalidOperation:
         raise ValueError(f"{text!r} is not a number of credits") from None
-    if not amount.is_finite() or abs(amount) * CENTI > AMOUNT_CENTI_MAX:
+    # First by its exponent alone: no arithmetic reaches the numbers that twenty characters can name.
+    if not amount.is_finite() or amount.adjusted() > EXPONENT_MAX or abs(amount) * CENTI > AMOUNT_CENTI_MAX:
         raise ValueError(f"{text!r} is out of range")
-    centi = amount * CENTI
-    if centi != centi.to_integral_value():
+    if amount != (rounded := amount.quantize(HUNDREDTH)):
         raise ValueError(f"{text!r} is finer than a hundredth of a credit")
-    return int(centi)
+    return int(rounded * CENTI)
