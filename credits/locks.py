@@ -36,7 +36,7 @@ def lock_wallet(team_id: UUID) -> Wallet:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Around a statement that locks a wallet.
+    """Around a statement that locks a wallet, or a row that is locked before it.
 
     Raises:
         Busy: another transaction kept the row longer than `lock_timeout`.

@@ -14,6 +14,7 @@ from credits import ledger
 from credits.amounts import CENTI
 from credits.clock import now
 from credits.errors import NoSuchProduct, PassNotReady, ReferenceTaken
+from credits.locks import waiting
 from credits.models import Grant, Pass, PassProduct
 
 logger = structlog.get_logger(__name__)
@@ -73,20 +74,23 @@ def activate(*, team: Team, pass_id: UUID, actor: User | ApiKey | str) -> Pass:
     Raises:
         Pass.DoesNotExist: the team has no such pass.
         PassNotReady: another pass of the team still has time and images.
-        Busy: the wallet's lock did not come in time.
+        Busy: the pass's lock, or the wallet's, did not come in time.
     """
-    found = Pass.objects.select_for_update().get(pk=pass_id, team=team)
+    with waiting():
+        found = Pass.objects.select_for_update(no_key=True).get(pk=pass_id, team=team)
     if found.grant_id:
         return found
     if found.withdrawn_at:
         raise PassNotReady(f"Your {found.name} pass was refunded.")
+    moment = now()
     found.grant = ledger.grant(
         team_id=team.pk,
         amount_centi=found.images * CENTI,
         covers_px=found.side_px_max,
         source=Grant.Source.PASS,
         source_ref=f"pass:{found.pk}",
-        expires_at=now() + timedelta(minutes=found.minutes),
+        effective_at=moment,
+        expires_at=moment + timedelta(minutes=found.minutes),
         actor=_in_the_books(actor),
         reason=f"{found.name} pass, {found.minutes} minutes",
     )

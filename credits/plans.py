@@ -16,7 +16,7 @@ from accounts.models import Team
 from credits import ledger
 from credits.clock import now
 from credits.errors import BilledElsewhere
-from credits.locks import lock_wallet
+from credits.locks import lock_wallet, waiting
 from credits.models import Grant, Plan, Subscription
 from credits.periods import number_at, start_of
 from credits.signals import plan_changed
@@ -102,7 +102,8 @@ def subscribe(*, team: Team, plan: Plan, actor: str) -> Subscription | None:
         Busy: the wallet's lock did not come in time.
     """
     subscriptions = Subscription.objects.filter(team=team)
-    subscriptions.select_for_update().first()  # before the wallet, as whoever follows the payment provider
+    with waiting():
+        subscriptions.select_for_update().first()  # before the wallet, as whoever follows the payment provider
     lock_wallet(team.pk)  # two at once would begin two first months where there is no subscription yet
     current = subscriptions.first()
     if current and current.external_ref:

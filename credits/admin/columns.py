@@ -8,6 +8,8 @@ from django.http import HttpRequest
 
 from credits.amounts import show
 
+ACTOR_CHARS_MAX = 120  # of an entry, a pass, a price list
+
 
 def credits_column(name: str, title: str) -> Callable[[Any, Any], str]:
     """A column or field that shows hundredths as credits."""
@@ -21,4 +23,4 @@ def credits_column(name: str, title: str) -> Callable[[Any, Any], str]:
 
 def actor_of(request: HttpRequest) -> str:
     """How the acts of a staff member are signed."""
-    return f"staff:{request.user.email}"  # type: ignore[union-attr]
+    return f"staff:{request.user.email}"[:ACTOR_CHARS_MAX]  # type: ignore[union-attr]

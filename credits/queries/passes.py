@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from django.utils import timezone
-
 from accounts.models import Team
 from credits.amounts import CENTI
+from credits.clock import now
 from credits.models import Pass
 from tenkaigen.paging import Page, page
 
@@ -33,8 +32,9 @@ class PassState:
 
 def states_of(passes: Iterable[Pass]) -> list[PassState]:
     """The state of each pass now. Its grant must have been read with it."""
-    moment = timezone.now()
-    return [_state(one, moment) for one in passes]
+    given = list(passes)
+    moment = now() if any(one.grant_id for one in given) else None
+    return [_state(one, moment) for one in given]
 
 
 def pass_page(team: Team, cursor: str | None, size: int) -> Page[Pass]:
@@ -46,8 +46,8 @@ def pass_page(team: Team, cursor: str | None, size: int) -> Page[Pass]:
     return page(Pass.objects.filter(team=team, withdrawn_at=None).select_related("grant"), cursor, size)
 
 
-def _state(one: Pass, moment: datetime) -> PassState:
-    if one.grant is None:
+def _state(one: Pass, moment: datetime | None) -> PassState:
+    if one.grant is None or moment is None:
         return PassState(one, State.WAITING, one.images, None, None)
     ends_at = one.grant.expires_at
     assert ends_at is not None, "the grant of a pass ends"

@@ -147,6 +147,12 @@ def test_a_refused_adjustment_says_why_and_moves_nothing(boss, wallet, team, cha
     assert not LogEntry.objects.exists() and not Activity.objects.filter(topic="credits").exists()
 
 
+def test_a_long_address_of_staff_is_cut_to_what_the_books_hold(wallet):
+    boss = make_boss(f"ana@{'long.' * 40}example.com")
+    post(boss, address(Wallet, "adjust", wallet.pk), amount="1", reference="ticket-1", reason="a gift")
+    assert Entry.objects.get(grant__source="adjustment").actor == f"staff:ana@{'long.' * 40}"[:120]
+
+
 def test_a_wallet_is_frozen_and_thawed(boss, wallet, team):
     assert texts(post(boss, address(Wallet, "freeze", wallet.pk), reason="a disputed payment")) == ["Frozen."]
     wallet.refresh_from_db()

@@ -179,6 +179,23 @@ def everything_said() -> str:
     return str([list(model.objects.values()) for model in models])
 
 
+def test_who_started_a_pass_of_a_team_that_stays_is_nobody_afterwards():
+    """Also where the address is longer than the books have room for."""
+    team = team_of(make_user())
+    canary = make_member(team)
+    canary.email = f"canary@{'long.' * 40}example.com"
+    canary.save()
+    product = PassProduct.objects.first()
+    waiting = passes.issue(team=team, product=product, reference="sale-1", actor="stripe")
+    assert client_of(canary).post(f"/passes/{waiting.pk}/start").status_code == 302
+    assert Activity.objects.get(verb="pass.activated").actor_user == canary
+    services.close_account(canary)
+    age(days=8)
+    clean_up()
+    assert "canary" not in everything_said()
+    assert Entry.objects.get().actor == f"person {canary.pk}" and find_drift() == []
+
+
 def test_the_task_erases_what_is_due_and_the_books_stay(ana, django_capture_on_commit_callbacks):
     entries, files = Entry.objects.count(), list(storage.files_of(Image.objects.get()))
     stays = make_user(credits=10, email="bob@example.com")

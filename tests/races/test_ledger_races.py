@@ -2,18 +2,21 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connection, transaction
 
-from credits import ledger
+from credits import ledger, passes
 from credits.audit import find_drift
 from credits.clock import now
 from credits.errors import InsufficientCredits, WalletFrozen
 from credits.locks import lock_wallet
-from credits.models import Clawback, Grant, Hold, Wallet
+from credits.models import Clawback, Grant, Hold, Pass, PassProduct, Wallet
 from credits.queries import balance_of
+from tenkaigen.errors import Busy
 from tests.factories import give, make_user, team_of
+from tests.integration.program import Program
 from tests.races.ledger import ONE, calling, deadlocks, lapsing, reserving, settling, unlocked, wait_for_waiting
 
 BY = {"actor": "staff:ana@example.com", "reason": "a refund"}
@@ -150,6 +153,35 @@ def test_a_grant_that_comes_while_a_reserve_waits_counts(team):
             ledger.grant(team_id=team.pk, amount_centi=100, source="purchase", source_ref="pi_9")
         assert waiter.result(timeout=30).amount_centi == ONE.total_centi
     assert bucket(team) == (0, 100, 0)
+
+
+def test_who_waits_too_long_is_told_to_try_again_and_moves_nothing(team):
+    reserving(team, "job-1")()
+    program = Program(team.members.get())
+    flash = passes.issue(team=team, product=PassProduct.objects.first(), reference="sale-1", actor="x")
+    acts = [
+        reserving(team, "job-2"), settling(team, "job-1", 1), lapsing(team, "job-1"), granting(team, "pi_1"),
+        calling(ledger.expire, team_id=team.pk), calling(ledger.freeze, team_id=team.pk, reason="x"),
+        calling(ledger.take, team_id=team.pk, amount_centi=100, reference="taken", **BY),
+    ]  # fmt: skip
+
+    def impatient(*acts):
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '100ms'")
+        for act in acts:
+            with pytest.raises(Busy, match=r"Try again in a moment\."):
+                act()
+        return program.post(f"passes/{flash.pk}/activate", {})
+
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        lock_wallet(team.pk)
+        answer = pool.submit(alone(partial(impatient, *acts))).result(timeout=30)
+    assert (answer.status_code, answer["Retry-After"], answer.json()["code"]) == (503, "1", "busy")
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        Pass.objects.select_for_update().get()  # somebody else starts it
+        answer = pool.submit(alone(impatient)).result(timeout=30)
+    assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+    assert bucket(team) == (400, 100, 0) and Pass.objects.get().grant is None
 
 
 def granting(team, reference):
