@@ -55,17 +55,20 @@ def note_dispute(payment_intent: str, *, dispute_id: str, charged_cents: int, am
     dispute, is_new = Dispute.objects.get_or_create(
         dispute_id=dispute_id, defaults={"payment": payment, "amount_cents": amount_cents, "state": state}
     )
-    if is_new or (dispute.state == Dispute.State.OPEN and state != Dispute.State.OPEN):
+    has_moved = is_new or (dispute.state == Dispute.State.OPEN and state != Dispute.State.OPEN)
+    if has_moved:
         Dispute.objects.filter(pk=dispute.pk).update(state=state, amount_cents=amount_cents, updated_at=Now())
-        _freeze_or_thaw(payment, state)
         activity.record(team=payment.team, actor=ACTOR, verb=f"billing.dispute_{state}", target=dispute_id)
     apply(payment)
+    if has_moved:  # after it: whoever starts a pass locks the pass, then the wallet
+        _freeze_or_thaw(payment, state)
     return True
 
 
 def apply(payment: Payment) -> None:
     """Take from every grant of a payment what its refunds and disputes ask for. Its row must be locked."""
-    for found in Pass.objects.select_for_update().filter(reference=reference_of(payment.payment_intent), grant=None):
+    waiting = Pass.objects.filter(reference=reference_of(payment.payment_intent), grant=None)
+    for found in waiting.select_for_update(no_key=True):
         _withdraw(found, payment)
     grants = Grant.objects.filter(
         Q(payment_ref=payment.payment_intent) | Q(of_pass__reference=reference_of(payment.payment_intent))

@@ -1,16 +1,19 @@
 """Two workers meet at one event, one customer, one payment. Each guard has a twin without it that shows the damage."""
 
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from django.db import connection, transaction
 
-from credits import ledger, plans
+from credits import ledger, passes, plans
 from credits.audit import find_drift
 from credits.billing import client, follow, inbox, takebacks
-from credits.models import Grant, Payment, StripeEvent
+from credits.models import Grant, Pass, PassProduct, Payment, StripeEvent, Wallet
 from tests.billing import grants_of
 from tests.factories import make_user, team_of
 from tests.fake_stripe import subscriptions
+from tests.races.ledger import wait_for_waiting
 
 
 @pytest.fixture
@@ -98,3 +101,30 @@ def test_without_the_payments_lock_they_take_too_much(shop, team, run_together, 
     monkeypatch.setattr(Payment, "save", lambda self, **options: None)  # else its row lock would stand in
     run_together([noting(intent, 10_000), noting(intent, 20_000)])
     assert Grant.objects.get(source="purchase").revoked_centi == 12_024
+
+
+def test_a_dispute_that_meets_the_start_of_its_pass_waits_for_it_in_the_same_order(team):
+    """The schedule by hand: the start has the pass when the dispute comes. With the wallet first both would wait."""
+    intent = "pi_1"
+    Payment.objects.create(payment_intent=intent, team=team, amount_cents=5_000, currency="inr")
+    sold = PassProduct.objects.get(slug="flash-lite")
+    bought = passes.issue(team=team, product=sold, reference=takebacks.reference_of(intent), actor="stripe")
+
+    def dispute():
+        try:
+            return takebacks.note_dispute(
+                intent, dispute_id="dp_1", charged_cents=5_000, amount_cents=5_000, state="open"
+            )
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Pass.objects.select_for_update(no_key=True).get(pk=bought.pk)
+            disputing = pool.submit(dispute)
+            wait_for_waiting(1)
+            started = passes.activate(team=team, pass_id=bought.pk, actor="a")
+        assert disputing.result(timeout=30)
+    started.grant.refresh_from_db()
+    assert (started.grant.revoked_centi, Wallet.objects.get().frozen_reason) == (300, takebacks.FROZEN)
+    assert find_drift() == []
