@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tenkaigen.settings import *  # noqa: F403
-from tenkaigen.settings import STORAGES
+from tenkaigen.settings import DATABASES, STORAGES
 
 # A folder for each xdist process: their databases count people from 1 alike, and a person's number is part of a key.
 TEST_DIR = Path(os.environ.get("TENKAIGEN_TEST_DIR") or tempfile.gettempdir()) / os.environ.get(
@@ -26,6 +26,9 @@ STORAGES = STORAGES | {
         "OPTIONS": {"location": str(TEST_DIR / "images")},
     }
 }
+
+# Tables are emptied after a test that commits; the ledger's refuse that to everybody else.
+DATABASES["default"]["OPTIONS"]["options"] += " -c tenkaigen.may_truncate=on"
 
 ADAPTER_DIR = TEST_DIR / "adapters"
 TRAINING_DIR = TEST_DIR / "trainings"

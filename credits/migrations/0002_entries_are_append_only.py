@@ -1,7 +1,6 @@
 """Entries are inserted, never changed or deleted: the database refuses, whoever asks.
 
-TRUNCATE stays possible for the owner, because Django's test flush needs it; production gives the application's role
-no TRUNCATE right (docs/operations).
+TRUNCATE has a trigger of its own, see 0011.
 """
 
 from django.db import migrations

@@ -145,7 +145,14 @@ def test_one_source_reference_grants_once_for_ever():
 
 def test_the_database_refuses_to_change_or_delete_an_entry():
     team = team_of(make_user(credits=1))
-    for statement in ("UPDATE credits_entry SET amount_centi = 1", "DELETE FROM credits_entry"):
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # or what waits for the commit would refuse the last two
+        cursor.execute("SET LOCAL tenkaigen.may_truncate = off")  # as everywhere but in tests
+    for statement in (
+        "UPDATE credits_entry SET amount_centi = 1", "UPDATE credits_entry SET reason = 'x'",
+        "UPDATE credits_entry SET actor = actor", "DELETE FROM credits_entry", "TRUNCATE credits_entry",
+        "TRUNCATE credits_wallet CASCADE",
+    ):  # fmt: skip
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)
     assert Entry.objects.filter(wallet__team=team).count() == 1
