@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection, transaction
 
-from credits import ledger
+from credits import ledger, services
 from credits.audit import CHECKS, find_drift
 from credits.models import Hold
 from credits.pricing import Quote
@@ -33,6 +33,7 @@ DAMAGE = {
     ),
     "hundredths more are in their buckets": "UPDATE credits_grant SET granted_centi = granted_centi + 5,"
     " available_centi = available_centi + 5",
+    "the trigger entries_are_not_truncated": "ALTER TABLE credits_entry DISABLE TRIGGER entries_are_not_truncated",
     "the trigger": "ALTER TABLE credits_entry DISABLE TRIGGER entries_are_append_only",
     "reserved from a grant that had ended": "UPDATE credits_grant SET expires_at = effective_at + interval '1 us'",
     "reserved while in debt": "UPDATE credits_entry SET debt_after_centi = 1 WHERE kind = 'reserve'",
@@ -79,3 +80,9 @@ def test_the_audit_names_what_was_planted(books, sentence):
 
 def test_every_check_has_its_damage():
     assert [check for check in CHECKS if not any(sentence in check for sentence in DAMAGE)] == []
+
+
+def test_a_check_that_hangs_is_ended_and_none_is_cut_as_short_as_a_page(db, monkeypatch):
+    monkeypatch.setattr("credits.audit.CHECKS", {"{0}": "SELECT current_setting('statement_timeout')"})
+    assert find_drift() == ["15min"]
+    assert services.audit() == ["15min"]
