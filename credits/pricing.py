@@ -155,7 +155,9 @@ def quote(prices: Prices, ask: Ask) -> Quote:
             growth = prices.get("refinement.growth") ** min(ask.iteration, ITERATION_MAX)
             price = prices.get("refinement.base") * growth * complexity * prices.get("refinement.factor")
             price = min(price, prices.get("refinement.cap"))
-    said = {name: str(factor) for name, factor in factors.items()}
+    said: dict[str, str | None] = {name: str(factor) for name, factor in factors.items()}
+    if complexity != ask.complexity:  # another list may have another default or cap
+        said["complexity_asked"] = None if ask.complexity is None else str(ask.complexity)
     if not (unit_centi := _centi(price)):
         raise PriceMissing("By the price list this would cost nothing. Please tell the operator.")
     return Quote(unit_centi, ask.count, ask.kind, prices.version, {**facts, **said})
@@ -168,7 +170,9 @@ def ask_of(stored: dict[str, Any]) -> Ask | None:
     names = {each.name for each in fields(kind)} if kind else set()
     if kind is None or not names <= facts.keys():
         return None
-    return kind(**{name: facts[name] for name in names - {"complexity"}}, complexity=Decimal(facts["complexity"]))
+    asked = facts.get("complexity_asked", facts["complexity"])
+    complexity = None if asked is None else Decimal(asked)
+    return kind(**{name: facts[name] for name in names - {"complexity"}}, complexity=complexity)
 
 
 def _centi(credits: Decimal) -> int:

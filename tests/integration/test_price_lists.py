@@ -8,13 +8,13 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from credits import price_lists, prices
+from credits import ledger, price_lists, prices
 from credits.errors import InvalidPrices, PriceMissing
 from credits.models import Hold, PriceRule, PriceVersion
 from credits.price_checks import CHOICES
-from credits.pricing import Pictures, quote
+from credits.pricing import Creation, Pictures, quote
 from generation.params import QUALITIES
-from tests.factories import make_job, make_user
+from tests.factories import make_job, make_user, team_of
 from tests.pictures import deliver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("bell")]
@@ -204,6 +204,24 @@ def test_a_preview_prices_the_last_jobs_anew(draft):
     assert (seen.old_centi, seen.new_centi, seen.difference_centi) == (2100, 2400, 300)
     assert [(line.what, line.difference_centi) for line in seen.biggest] == [("1 x 256x256 hd", 300)]
     assert [line.job_id for line in price_lists.preview(draft, last=1).lines] == [str(fine.pk)]
+
+
+@pytest.mark.parametrize(
+    ("complexity", "changed", "old", "new"),
+    [
+        (None, "complexity.default", 7_500, 11_250),
+        (Decimal(3), "complexity.cap", 15_000, 11_250),
+        (Decimal(3), "complexity.cap", 15_000, 18_750),
+        (Decimal(1), "complexity.default", 7_500, 7_500),
+    ],
+)
+def test_a_preview_knows_what_was_asked_for_before_default_and_cap(draft, complexity, changed, old, new):
+    asked = quote(prices.current(), Creation(5, complexity))
+    with transaction.atomic():
+        ledger.reserve(team_id=team_of(make_user(credits=1000)).pk, quote=asked, reference="job-1")
+    rule(draft, changed).update(value=Decimal("2.5") if new == 18_750 else Decimal("1.5"))
+    (line,) = price_lists.preview(draft).lines
+    assert (line.old_centi, line.new_centi) == (old, new)
 
 
 @pytest.mark.usefixtures("catalogue")
