@@ -85,9 +85,9 @@ def work(quote: dict[str, Any]) -> str:
     facts = quote.get("facts", {})
     kind = quote.get("kind", "image")
     if kind == "creation":
-        return f"A model from {pictures(facts['images'])}"
+        return f"A model from {pictures(facts['images'])}" if "images" in facts else "A model"
     if kind == "refinement":
-        return f"Refinement {facts['iteration']}"
+        return f"Refinement {facts['iteration']}" if "iteration" in facts else "Refinement"
     size = f", {facts['width']} × {facts['height']}" if "width" in facts else ""
     return f"{pictures(quote['count'])}{size}{', HD' if facts.get('quality') == 'hd' else ''}"
 

@@ -71,15 +71,16 @@ def make_training_job(
     """A queued training with its model, version and stored pictures, or of the next version after `parent`."""
     team, unit_centi = team_of(user), 700
     model = parent.model if parent else _make_model(user, pictures)
+    number = model.versions.count() + 1
     kind = Job.Kind.REFINEMENT if parent else Job.Kind.CREATION
-    quote = Quote(unit_centi=unit_centi, count=1, kind=kind)
+    facts = {"iteration": number - 1} if parent else {"images": pictures}
+    quote = Quote(unit_centi=unit_centi, count=1, kind=kind, facts={**facts, "complexity": "1"})
     job = Job(
         team=team, user=user, kind=kind, request_key=uuid4().hex, request_fingerprint="x", prompt=model.name,
         expanded_prompt="", model="starter", width=256, height=256, quality="standard", count=1, seed=1,
         num_inference_steps=steps, guidance_scale=1, quote=quote.as_dict(),
     )  # fmt: skip
     transitions.submit(job, quote, limits_of(team.pk))
-    number = model.versions.count() + 1
     ModelVersion.objects.create(
         model=model, number=number, parent=parent, iteration=number - 1, job=job, images_count=pictures,
         settings={

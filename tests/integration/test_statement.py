@@ -13,7 +13,7 @@ from credits.models import Entry, Grant, PassProduct, Plan
 from credits.plans import subscribe
 from credits.queries import statement, statement_page
 from generation import services
-from tests.factories import make_job, make_user, team_of
+from tests.factories import make_job, make_training_job, make_user, team_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 PAGE, MORE, CSV, API = (
@@ -111,6 +111,15 @@ def test_each_line_says_what_it_was_for(client, owner):
         ("image", "2.00", str(job.pk)), ("image", "8.00", ""),
     ]  # fmt: skip
     assert rows[0]["what"] == "2 pictures, 512 × 512"
+
+
+def test_a_training_stands_there_by_what_it_was_for_and_comes_back_when_it_is_canceled(client, owner):
+    job = make_training_job(owner, pictures=3)
+    receipt = client.delete(f"/api/v1/jobs/{job.pk}").json()["receipt"]
+    assert [(line["kind"], line["what"]) for line in receipt["entries"]] == [
+        ("reserve", "A model from 3 pictures"), ("release", "A model from 3 pictures"),
+    ]  # fmt: skip
+    assert [words.work({"kind": kind}) for kind in ("creation", "refinement")] == ["A model", "Refinement"]
 
 
 def test_a_debt_is_told_from_its_rise_to_its_end(client, owner):
