@@ -38,10 +38,12 @@ def available() -> list[Provider]:
 def begin(provider: Provider) -> RemoteRequest | None:
     """Claim the next job that a provider serves and open a request for it; None: nothing waits, or it is full.
 
-    A job that comes back after its lease ran out takes its open request with it: nothing is ordered twice.
+    A job that comes back after its lease ran out takes its open request with it: nothing is ordered twice. Until then
+    that request has no place: the jobs that went back would keep each other from coming again.
     """
     locked = _lock(provider)
-    if locked.requests.filter(state__in=OPEN).count() >= locked.requests_max:
+    ours = Q(job__status=Job.Status.PROCESSING, job__fence=F("fence"))
+    if locked.requests.filter(ours, state__in=OPEN).count() >= locked.requests_max:
         return None
     claimed = transitions.claim(
         worker=worker_name(locked), models=locked.serves, images_max=lambda job: job.count, has_adapters=False

@@ -166,6 +166,21 @@ def test_a_worker_that_dies_orders_nothing_twice(worker, fake, user):
     assert credits_of(user) == (9400, 0)
 
 
+def test_jobs_that_went_back_come_again_although_their_orders_fill_the_provider(worker, fake):
+    make_provider(fake, requests_max=2)
+    jobs = [make_job(make_user(credits=100)) for _ in range(2)]
+    run(worker, 2)
+    for job in jobs:
+        lose_the_lease(job)
+    run(worker, 2)
+    assert [(fresh(job).status, fresh(job).attempts) for job in jobs] == [("processing", 2)] * 2
+    for request in RemoteRequest.objects.all():
+        fake.finish(request.provider_request_id)
+    run(worker, 3)
+    assert [fresh(job).status for job in jobs] == ["completed"] * 2
+    assert len({asked.headers["Idempotency-Key"] for asked in fake.posts()}) == 2
+
+
 def test_a_worker_that_dies_while_it_delivers_leaves_the_pictures_to_the_next(worker, fake, user):
     make_provider(fake)
     job = make_job(user)
