@@ -30,7 +30,7 @@ TOPICS = {
 WORDS = {
     "account.created": "signed up",
     "account.closed": "deleted the account",
-    "account.confirmed": "confirmed the e-mail address",
+    "account.confirmed": "confirmed the email address",
     "account.exported": "took along everything there is",
     "account.mfa_off": "switched two-step sign-in off",
     "account.mfa_on": "switched two-step sign-in on",

@@ -8,6 +8,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
+from django.core.mail import EmailMessage
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils.crypto import get_random_string
@@ -31,6 +32,12 @@ class AccountAdapter(DefaultAccountAdapter):
     def is_email_verified(self, request: HttpRequest, email: str) -> bool:
         """An address counts as confirmed by an invitation's link; and everywhere, if no mail can be sent."""
         return not settings.EMAIL_CONFIRMATION or super().is_email_verified(request, email)
+
+    def render_mail(
+        self, template_prefix: str, email: Any, context: dict[str, Any], headers: Any = None
+    ) -> EmailMessage:
+        # allauth knows the site by its host only.
+        return super().render_mail(template_prefix, email, {"site_name": settings.SITE_NAME} | context, headers)
 
     def send_account_already_exists_mail(self, email: str) -> None:
         # A newcomer's password is hashed here; so that the time tells nothing, a known person's is, too.

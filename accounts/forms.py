@@ -67,7 +67,7 @@ class InvitationForm(forms.Form):
     """Whom to invite, and as what."""
 
     email = forms.EmailField(
-        max_length=254, label="E-mail", widget=forms.EmailInput(attrs={"placeholder": "ana@example.com"})
+        max_length=254, label="Email", widget=forms.EmailInput(attrs={"placeholder": "ana@example.com"})
     )
     role = forms.ChoiceField(choices=GIVEN_ROLES, initial=Role.MEMBER)
 

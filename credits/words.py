@@ -12,10 +12,10 @@ KINDS: dict[str, str] = {
     Entry.Kind.RESERVE: "Set aside for a job",
     Entry.Kind.SETTLE: "Charged for a job",
     Entry.Kind.RELEASE: "Given back from a job",
-    Entry.Kind.LAPSE: "Ended while set aside",
-    Entry.Kind.EXPIRE: "Ended",
+    Entry.Kind.LAPSE: "Expired while set aside",
+    Entry.Kind.EXPIRE: "Expired",
     Entry.Kind.REVOKE: "Taken back",
-    Entry.Kind.REINSTATE: "Given again",
+    Entry.Kind.REINSTATE: "Restored",
     Entry.Kind.OWE: "Taken back after it was spent",
     Entry.Kind.REPAY: "Paid an open debt",
     Entry.Kind.FORGIVE: "Debt forgiven",
@@ -25,10 +25,10 @@ SHORT: dict[str, str] = {
     Entry.Kind.RESERVE: "Set aside",
     Entry.Kind.SETTLE: "Charged",
     Entry.Kind.RELEASE: "Given back",
-    Entry.Kind.LAPSE: "Ended aside",
-    Entry.Kind.EXPIRE: "Ended",
+    Entry.Kind.LAPSE: "Expired aside",
+    Entry.Kind.EXPIRE: "Expired",
     Entry.Kind.REVOKE: "Taken back",
-    Entry.Kind.REINSTATE: "Given again",
+    Entry.Kind.REINSTATE: "Restored",
     Entry.Kind.OWE: "Debt",
     Entry.Kind.REPAY: "Debt paid",
     Entry.Kind.FORGIVE: "Forgiven",
@@ -62,12 +62,12 @@ def reason(entry: Entry) -> str:
 
 
 def quantity(amount_centi: int, unit: str) -> str:
-    """`600` as `6` of credits, as `6 images` of a pass."""
-    return show(amount_centi) if unit == Grant.Unit.CREDIT else pictures(amount_centi // CENTI, "image")
+    """`600` as `6` of credits, as `6 pictures` of a pass."""
+    return show(amount_centi) if unit == Grant.Unit.CREDIT else pictures(amount_centi // CENTI)
 
 
-def pictures(count: int, noun: str = "picture") -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def pictures(count: int) -> str:
+    return f"{count:,} picture{'' if count == 1 else 's'}"
 
 
 def origin(grant: Grant) -> str:

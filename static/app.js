@@ -135,6 +135,9 @@ document.addEventListener("htmx:beforeRequest", ({ target }) => {
   target.querySelectorAll("[aria-invalid]").forEach((element) => element.removeAttribute("aria-invalid"));
 });
 
+// A form that came back on a page of its own says at once what is wrong with it.
+document.querySelector("main [aria-invalid=true]")?.focus();
+
 document.addEventListener("htmx:afterSettle", ({ target, detail }) => {
   if (target.id === "composer") target.querySelector("[aria-invalid=true]")?.focus();
   if (detail.target?.id === "feed" && detail.xhr?.status === 201) {

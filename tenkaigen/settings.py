@@ -213,9 +213,9 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "accounts.passwords.LongEnough", "OPTIONS": {"min_length": 10}},
+    {"NAME": "accounts.passwords.NotLikeTheAddress"},
+    {"NAME": "accounts.passwords.NotCommon"},
 ]
 # The embedded servers send no mail unless told how: what a mail would say, pages say, and addresses are believed.
 MAIL_IS_SHOWN = EMBEDDED and not env.str("EMAIL_URL", "")

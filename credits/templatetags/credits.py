@@ -28,7 +28,7 @@ def kind_name(kind: str) -> str:
 
 @register.filter
 def effect(entry: Entry) -> str:
-    """What an entry did to what can be spent: `+6`, `−6`, `−1 image`; `6` for a charge, which was set aside before."""
+    """What an entry did to what can be spent: `+6`, `−6`, `−1 picture`; `6` for a charge, set aside before."""
     source, target = MOVES[entry.kind]
     sign = "+" if target == "available" else "−" if source == "available" else ""
     return f"{sign}{words.quantity(entry.amount_centi, entry.grant.unit)}"
@@ -48,8 +48,8 @@ def factors(hold: Hold) -> list[tuple[str, str]]:
 
 @register.filter
 def set_aside(hold: Hold) -> str:
-    """What a hold holds: `12 credits`, `2 images of a pass and 12 credits`."""
-    parts = [f"{words.pictures(hold.pass_images, 'image')} of a pass"] if hold.pass_images else []
+    """What a hold holds: `12 credits`, `2 pictures of a pass and 12 credits`."""
+    parts = [f"{words.pictures(hold.pass_images)} of a pass"] if hold.pass_images else []
     parts += [f"{show(hold.amount_centi)} credits"] if hold.amount_centi else []
     return " and ".join(parts)
 

@@ -104,7 +104,7 @@ def test_an_upgrade_in_the_portal_brings_the_difference(site, stripe, open_page,
     expect(page.get_by_text("Your plan is in force")).to_be_visible()
 
     page.goto(f"{site}/plans")
-    expect(page.get_by_text("Your plan.")).to_be_visible()
+    expect(page.get_by_text("Your plan", exact=True)).to_be_visible()
     page.get_by_role("button", name="Choose Pro").click()
     page.wait_for_url(f"{stripe.url}/portal/**")
     page.get_by_role("button", name="Change to Pro, a month").click()

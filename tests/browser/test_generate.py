@@ -193,7 +193,7 @@ def test_everything_can_be_done_by_keyboard(site, device, open_page, sign_in):
     page.keyboard.press("Tab")
     expect(page.get_by_role("combobox", name="Model")).to_be_focused()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Look through the looks")).to_be_focused()
+    expect(page.get_by_role("link", name="Browse the looks")).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="Anime")).to_be_checked()

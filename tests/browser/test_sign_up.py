@@ -54,7 +54,7 @@ def test_from_the_sign_up_to_the_second_step(confirming, open_page):
     page.get_by_label("Email").fill("new@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     press(page, "Sign up")
-    expect(page.get_by_role("heading", name="Look into your mail")).to_be_visible()
+    expect(page.get_by_role("heading", name="Check your email")).to_be_visible()
     page.goto(f"{site}/studio")
     assert "/accounts/login/" in page.url
     (link,) = re.findall(r"http\S+/accounts/confirm-email/\S+", mail.outbox[0].body)

@@ -15,7 +15,7 @@ def test_invite_accept_and_switch(site, open_page, sign_in, screen):
     desk = open_page(**screen)
     sign_in(desk, owner)
     desk.goto(f"{site}/team/")
-    desk.get_by_label("E-mail").fill("bob@example.com")
+    desk.get_by_label("Email").fill("bob@example.com")
     desk.get_by_label("Role", exact=True).select_option("viewer")
     desk.get_by_role("button", name="Invite").click()
     link = desk.locator("#invitation-link").inner_text()

@@ -107,7 +107,7 @@ def test_the_page_shows_sources_holds_chart_passes_and_plan(client, user, team):
     assert "<dt>To spend</dt><dd>582</dd>" in page and "<dt>Set aside for jobs</dt><dd>18</dd>" in page
     assert "<dt>Given this period</dt><dd>600</dd>" in page and "Plan: Basic" in page
     assert '<td class="table__name">Bonus</td><td class="number">100</td><td class="number">100</td>' in page
-    assert '<td class="table__name">Flash pass</td><td class="number">8 images</td>' in page
+    assert '<td class="table__name">Flash pass</td><td class="number">8 pictures</td>' in page
     assert f'<a href="/jobs/{job.pk}">2 pictures, 512 × 512, HD</a> <span>18 credits</span>' in page
     assert 'data-seconds-left="3' in page and "<strong>8</strong> of 8 pictures left" in page
     assert 'aria-label="Start the Pro pass"' in page
@@ -266,9 +266,9 @@ def test_the_receipt_of_a_partly_delivered_job(client, user, team):
     job = complete(make_job(user, count=4, size="512x512"), blocked=1)
     page = text_of(client, f"/jobs/{job.pk}/receipt")
     assert "<dt>Quoted</dt><dd>24 credits</dd>" in page and "<dt>Paid by a pass</dt><dd>3 pictures</dd>" in page
-    assert "<strong>0 credits</strong>" in page and "<dt>Released</dt><dd>6 credits</dd>" in page
+    assert "<strong>0 credits</strong>" in page and "<dt>Given back</dt><dd>6 credits</dd>" in page
     assert "<dt>Price list</dt><dd>2026-11</dd>" in page and "<dt>Resolution</dt><dd>× 1</dd>" in page
-    assert page.count("<tr><td>") == 4 and "−3 images" in page and "+6" in page
+    assert page.count("<tr><td>") == 4 and "−3 pictures" in page and "+6" in page
     assert "4 pictures, 512 × 512" in page and "data-print" in page
 
 
@@ -278,7 +278,7 @@ def test_the_receipt_of_an_open_and_a_canceled_job(client, user):
     assert "<dt>Set aside</dt><dd>6 credits</dd>" in text_of(client, address)
     cancel_job(job)
     page = text_of(client, address)
-    assert "<strong>0 credits</strong>" in page and "<dt>Released</dt><dd>6 credits</dd>" in page
+    assert "<strong>0 credits</strong>" in page and "<dt>Given back</dt><dd>6 credits</dd>" in page
     assert f'href="/jobs/{job.pk}/receipt"' in text_of(client, f"/jobs/{job.pk}")
 
 

@@ -68,7 +68,7 @@ def test_a_forgotten_password_can_be_replaced():
     user, client = make_user(), Client()
     assert client.get("/accounts/password/reset/").status_code == 200
     sent = client.post("/accounts/password/reset/", {"email": user.email}, follow=True)
-    assert b"Look into your mail" in sent.content
+    assert b"Check your email" in sent.content
     (link,) = re.findall(r"http://[^/]+(/\S+)", mail.outbox[0].body)
     form = client.get(link, follow=True)
     assert b"Choose a new password" in form.content

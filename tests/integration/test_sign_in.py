@@ -97,9 +97,12 @@ def code_of(secret: str) -> str:
 def test_a_newcomer_confirms_the_address_before_the_first_sign_in(welcomed):
     client = Client()
     assert client.post(SIGNUP, NEW).url == "/accounts/confirm-email/"
-    assert b"Look into your mail" in client.get("/accounts/confirm-email/").content
+    assert b"Check your email" in client.get("/accounts/confirm-email/").content
     assert client.get("/studio").status_code == 302 and welcomed == []
     (link,) = re.findall(r"http://testserver(/accounts/confirm-email/\S+)", mail.outbox[0].body)
+    assert mail.outbox[0].subject == "Confirm your email address for TenkaiGen"
+    assert mail.outbox[0].body.startswith("Hello,\n") and mail.outbox[0].body.endswith("\n\nTenkaiGen")
+    assert mail.outbox[0].body.count("testserver") == 1  # in the link alone
     assert b"Confirm your address" in client.get(link).content and welcomed == []
     assert client.post(link).url == "/studio"
     user = User.objects.get(email="new@example.com")
@@ -334,11 +337,13 @@ def test_the_pages_of_security_are_in_our_design(path):
 # --- Sessions ---------------------------------------------------------------------------------------------------------
 def test_a_person_ends_one_of_their_sessions():
     user = make_user()
-    laptop = sign_in(user, headers={"User-Agent": "laptop"})
-    phone = sign_in(user, headers={"User-Agent": "phone"})
+    firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:150.0) Gecko/20100101 Firefox/150.0"
+    safari = "Mozilla/5.0 (iPhone; CPU iPhone OS 20_0 like Mac OS X) Version/20.0 Mobile/15E148 Safari/604.1"
+    laptop = sign_in(user, headers={"User-Agent": firefox})
+    phone = sign_in(user, headers={"User-Agent": safari})
     text = laptop.get("/accounts/sessions/").content.decode()
-    assert "laptop" in text and "phone" in text
-    session = UserSession.objects.get(user_agent="phone")
+    assert ">Firefox on Linux<" in text and ">Safari on iPhone<" in text
+    session = UserSession.objects.get(user_agent=safari)
     assert client_of(make_user()).post(f"/account/sessions/{session.pk}/end").status_code == 404
     assert laptop.post(f"/account/sessions/{session.pk}/end").url == "/accounts/sessions/"
     assert phone.get("/studio").status_code == 302 and laptop.get("/studio").status_code == 200

@@ -103,8 +103,8 @@ def test_each_line_says_what_it_was_for(client, owner):
     passes.activate(team=team, pass_id=issued.pk, actor="staff")
     job = make_job(owner, size="512x512", count=2)
     text = " ".join(client.get(PAGE).content.decode().split())
-    assert f'<a href="/jobs/{job.pk}">2 pictures, 512 × 512</a>' in text and "−2 images" in text
-    assert "Pass started" in text and "Flash pass" in text and "+8 images" in text
+    assert f'<a href="/jobs/{job.pk}">2 pictures, 512 × 512</a>' in text and "−2 pictures" in text
+    assert "Pass started" in text and "Flash pass" in text and "+8 pictures" in text
     assert "Plan, " in text and "+500" in text
     rows = list(csv.DictReader(io.StringIO(b"".join(client.get(CSV).streaming_content).decode())))
     assert [(row["unit"], row["amount"], row["job"]) for row in rows[:2]] == [
