@@ -7,6 +7,7 @@ word, and everything that fails is our own expansion with a note. No database lo
 import hashlib
 import json
 from dataclasses import asdict, replace
+from datetime import date
 from uuid import UUID
 
 import structlog
@@ -78,18 +79,19 @@ def _write(team_id: UUID, params: Params, made: Expansion) -> Draft:
 
     if is_resting():
         raise ExpansionFailed("away")
-    if not _take_tokens(team_id):
+    day = timezone.now().date()  # of the share, although the answer may come after midnight
+    if not _take_tokens(team_id, day):
         raise ExpansionFailed("budget")
     product_recipe = _product_recipe(params)
     styles = [queries.recipe_of(row) for row in queries.styles()]
     try:
         draft, tokens = gemini.write(params.prompt, style=made.style, product_recipe=product_recipe, styles=styles)
     except ExpansionFailed as failure:
-        _correct_tokens(team_id, failure.tokens)
+        _correct_tokens(team_id, day, failure.tokens)
         if failure.reason in FAILURES_OF_THE_OTHER_SIDE:
             _count_failure()
         raise
-    _correct_tokens(team_id, tokens)
+    _correct_tokens(team_id, day, tokens)
     cache.delete(FAILURES_KEY)
     cache.set(_key(params, made), asdict(draft), DAY_SECONDS)
     return draft
@@ -156,9 +158,8 @@ def _count_failure() -> None:
 
 
 # --- The team's share of the day, counted in the database -----------------------------------------------------------
-def _take_tokens(team_id: UUID) -> bool:
+def _take_tokens(team_id: UUID, day: date) -> bool:
     """Set `TOKENS_RESERVED` aside; False when the day's budget does not hold them."""
-    day = timezone.now().date()
     ExpansionUse.objects.bulk_create([ExpansionUse(team_id=team_id, day=day)], ignore_conflicts=True)
     fits = ExpansionUse.objects.filter(
         team_id=team_id, day=day, tokens__lte=settings.GEMINI_TOKENS_PER_TEAM_DAY - TOKENS_RESERVED
@@ -166,9 +167,9 @@ def _take_tokens(team_id: UUID) -> bool:
     return fits.update(tokens=F("tokens") + TOKENS_RESERVED, calls=F("calls") + 1) == 1
 
 
-def _correct_tokens(team_id: UUID, tokens: int | None) -> None:
+def _correct_tokens(team_id: UUID, day: date, tokens: int | None) -> None:
     """Count what a call really took in place of what was set aside for it; unknown: it took all of that."""
     if tokens is None:
         return
-    today = ExpansionUse.objects.filter(team_id=team_id, day=timezone.now().date())
-    today.update(tokens=Greatest(F("tokens") + tokens - TOKENS_RESERVED, 0))
+    used = ExpansionUse.objects.filter(team_id=team_id, day=day)
+    used.update(tokens=Greatest(F("tokens") + tokens - TOKENS_RESERVED, 0))

@@ -29,6 +29,7 @@ logger = structlog.get_logger(__name__)
 
 ANSWER_BYTES_MAX = 65_536
 OUTPUT_TOKENS_MAX = 2048
+TOKENS_MAX = 100_000  # no call of ours takes so many, whatever the answer says
 RETRY_PAUSE_SECONDS = 0.5
 FRANCHISE_CHARS_MAX = 60
 TOO_MANY_REQUESTS = 429
@@ -231,7 +232,7 @@ def cut(text: str, chars_max: int) -> str:
 
 def _tokens_of(response: Any) -> int:
     usage = response.usage_metadata
-    return max(0, int(usage.total_token_count or 0)) if usage else 0
+    return min(max(0, int(usage.total_token_count or 0)), TOKENS_MAX) if usage else 0
 
 
 def _seconds_left() -> float:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
 from generation import expansion, wording
 from generation.errors import PromptRefused
@@ -124,6 +126,27 @@ def test_every_failure_is_our_own_expansion_and_says_so(gemini, team, reply, rea
     assert (made.prompt, made.expander, made.note) == (OURS, "local", expansion.NOTES[reason])
     assert tokens_of(team) == tokens
     assert len(gemini.questions) == 1
+
+
+def test_a_count_of_tokens_that_cannot_be_is_cut_and_fails_nothing(gemini, team):
+    claimed = fake.envelope('{"prompt": "a fox at dawn"}')
+    claimed["usageMetadata"]["totalTokenCount"] = 10**15
+    gemini.will(fake.sends(200, claimed))
+    assert suggest(team).expander == "gemini"
+    assert tokens_of(team) == expander.TOKENS_MAX
+
+
+def test_an_answer_after_midnight_is_counted_on_the_day_it_was_asked(gemini, team, monkeypatch):
+    late, real = datetime(2026, 11, 21, 23, 59, 59, tzinfo=UTC), expander.write
+
+    def write_over_midnight(*arguments, **named):
+        monkeypatch.setattr(timezone, "now", lambda: late + timedelta(seconds=5))
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(timezone, "now", lambda: late)
+    monkeypatch.setattr(expander, "write", write_over_midnight)
+    suggest(team)
+    assert ExpansionUse.objects.get(team=team).day == late.date() and tokens_of(team) == fake.TOKENS
 
 
 def test_a_packed_answer_is_not_unpacked(gemini, team):
