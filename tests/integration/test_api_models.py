@@ -225,6 +225,22 @@ def test_files_come_as_a_form_each_judged_by_itself(program, monkeypatch):
     assert TrainingImage.objects.count() == 1
 
 
+def test_an_order_that_comes_again_while_it_is_worked_on_is_told_to_wait(program, web, monkeypatch):
+    ask, add_urls, meanwhile = body(), pictures.add_urls, []
+
+    def impatient(model, *, user, urls):
+        meanwhile.append(program.post("models", ask, Idempotency_Key="first"))
+        return add_urls(model, user=user, urls=urls)
+
+    monkeypatch.setattr(pictures, "add_urls", impatient)
+    answer = program.post("models", ask, Idempotency_Key="first")
+    (early,) = meanwhile
+    assert (early.status_code, early.json()["code"], early["Retry-After"]) == (503, "busy", "1")
+    late = program.post("models", ask, Idempotency_Key="first")
+    assert (answer.status_code, late.status_code) == (202, 202) and late.json()["model"] == answer.json()["model"]
+    assert CustomModel.objects.count() == Job.objects.count() == 1 and TrainingImage.objects.count() == 3
+
+
 def test_what_is_not_the_pictures_fault_is_not_called_so(program, monkeypatch):
     """Programs that hear `picture_refused` throw the picture away."""
     model = make_draft(program.user, pictures=0)
