@@ -1,7 +1,7 @@
 """What accounts hear of the sign-in library."""
 
 from allauth.account.models import EmailAddress
-from allauth.account.signals import email_confirmed, user_signed_up
+from allauth.account.signals import email_changed, email_confirmed, user_signed_up
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import authenticator_added, authenticator_removed
 from django.dispatch import receiver
@@ -13,7 +13,13 @@ from accounts.queries import team_of
 
 @receiver(email_confirmed)
 def confirm(sender: object, email_address: EmailAddress, **kwargs: object) -> None:
+    services.free_address(email_address)
     services.confirm_person(email_address.user)
+
+
+@receiver(email_changed)
+def follow(sender: object, user: User, **kwargs: object) -> None:
+    services.follow_address(user)
 
 
 @receiver(authenticator_added)

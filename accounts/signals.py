@@ -6,6 +6,7 @@ Each is sent inside the transaction that does it: a receiver that fails takes it
 from django.dispatch import Signal
 
 team_created = Signal()  # team, user: its owner, is_first: the one that everybody starts with
+team_described = Signal()  # team: its name, or the address that its mail goes to, is another one now
 team_closed = Signal()  # team: deleted softly, nobody acts for it any more
 team_reopened = Signal()  # team: the deletion was taken back
 # Asked, not told: keys (their ids), since, until. Who knows answers {id of a key: hundredths of a credit}.

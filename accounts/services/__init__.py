@@ -11,7 +11,13 @@ from accounts.services.leaving import (
     reopen_account,
 )
 from accounts.services.members import change_role, leave_team, remove_member
-from accounts.services.people import confirm_person, create_account, switch_second_step_off
+from accounts.services.people import (
+    confirm_person,
+    create_account,
+    follow_address,
+    free_address,
+    switch_second_step_off,
+)
 from accounts.services.teams import (
     close_team,
     create_team,
@@ -35,6 +41,8 @@ __all__ = [
     "end_sessions",
     "erase_due",
     "erase_person",
+    "follow_address",
+    "free_address",
     "grace_begin",
     "has_address",
     "hash_secret",

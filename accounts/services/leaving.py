@@ -16,7 +16,7 @@ from accounts.errors import OwnerStays, TooLate
 from accounts.models import Activity, ApiKey, Invitation, Membership, Team, User
 from accounts.services.locks import lock_person
 from accounts.services.teams import close_team, grace_begin, reopen_team
-from accounts.signals import person_erased, team_purged
+from accounts.signals import person_erased, team_described, team_purged
 
 logger = structlog.get_logger(__name__)
 NOBODY = "a deleted person"
@@ -90,6 +90,7 @@ def purge_team(team: Team) -> None:
         Team.objects.filter(pk=team.pk).update(
             name="Deleted team", email=f"team-{team.pk}@deleted.invalid", purged_at=Now()
         )
+        team_described.send(sender=Team, team=team)
 
 
 def erase_person(user: User) -> None:

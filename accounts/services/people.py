@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 from django.utils.crypto import salted_hmac
 
 from accounts import activity
-from accounts.models import KnownAddress, Team, User
+from accounts.models import KnownAddress, Membership, Team, User
 from accounts.services.teams import open_team
-from accounts.signals import person_confirmed
+from accounts.signals import person_confirmed, team_described
 
 KNOWN_SALT = "accounts.known_address"
 
@@ -39,6 +39,24 @@ def confirm_person(user: User) -> bool:
     if is_new:
         person_confirmed.send(sender=User, user=user, team=team)
     return is_new
+
+
+@transaction.atomic
+def free_address(address: EmailAddress) -> None:
+    """Take an address that somebody has just confirmed away from those who only claimed it, and never could sign in."""
+    others = User.objects.filter(email__iexact=address.email).exclude(pk=address.user_id)
+    for other in others.exclude(emailaddress__verified=True):
+        EmailAddress.objects.filter(user=other, email__iexact=address.email).delete()
+        User.objects.filter(pk=other.pk).update(email=f"unconfirmed-{other.pk}@deleted.invalid")
+
+
+@transaction.atomic
+def follow_address(user: User) -> None:
+    """The mail of the teams that a person owns goes where theirs goes now."""
+    own = Team.objects.filter(memberships__user=user, memberships__role=Membership.Role.OWNER, purged_at=None)
+    for team in own.exclude(email=user.email):
+        Team.objects.filter(pk=team.pk).update(email=user.email)
+        team_described.send(sender=Team, team=team)
 
 
 @transaction.atomic

@@ -11,7 +11,7 @@ from accounts import activity
 from accounts.errors import NotAllowed, TooLate, TooManyTeams
 from accounts.models import Membership, Team, User
 from accounts.services.locks import lock_person, lock_team, place_in
-from accounts.signals import team_closed, team_created, team_reopened
+from accounts.signals import team_closed, team_created, team_described, team_reopened
 
 TEAMS_OWNED_MAX = 10
 Role = Membership.Role
@@ -43,6 +43,7 @@ def rename_team(*, team: Team, name: str, actor: User) -> None:
     """Give a team another name. The same name again changes nothing."""
     if Team.objects.filter(pk=team.pk).exclude(name=name).update(name=name):
         activity.record(team=team, actor=actor, verb="team.renamed", target=name)
+        team_described.send(sender=Team, team=team)
 
 
 @transaction.atomic
@@ -62,6 +63,7 @@ def transfer_team(*, team: Team, to: Membership, actor: User) -> bool:
     Membership.objects.filter(pk=heir.pk).update(role=Role.OWNER)
     Team.objects.filter(pk=team.pk).update(email=heir.user.email)
     activity.record(team=team, actor=actor, verb="team.transferred", target=heir.user.email)
+    team_described.send(sender=Team, team=team)
     return True
 
 

@@ -29,11 +29,25 @@ def ensure(team: Team) -> StripeCustomer:
     if known := customer_of(team):
         return known
     gone = StripeCustomer.objects.filter(team=team, livemode=settings.STRIPE_LIVE_MODE).count()
-    facts = {"email": team.email, "name": team.name}
+    facts = _facts(team)
     # Stripe refuses a key that comes again with other facts, and a team may have been renamed meanwhile.
     key = f"customer:{team.pk}:{gone}:{crc32(repr(facts).encode())}"
     made = client.create("customers", facts | {"metadata": {"djstripe_subscriber": str(team.pk)}}, key=key)
     return _remember(team, made["id"])
+
+
+def describe(customer: StripeCustomer) -> bool:
+    """Tell Stripe a team's name, and the address that its receipts go to. False where Stripe knows it no longer.
+
+    Raises:
+        BillingOff, StripeUnavailable.
+    """
+    try:
+        client.update("customers", customer.customer_id, _facts(customer.team))
+    except Gone:
+        forget(customer)
+        return False
+    return True
 
 
 def forget(customer: StripeCustomer) -> None:
@@ -56,6 +70,10 @@ def find(customer_id: str) -> StripeCustomer | None:
         return None
     team = _team_named(str((found.get("metadata") or {}).get("djstripe_subscriber", "")))
     return _remember(team, customer_id) if team else None
+
+
+def _facts(team: Team) -> client.Json:
+    return {"email": team.email, "name": team.name}
 
 
 def _team_named(name: str) -> Team | None:

@@ -22,7 +22,7 @@ RETRY_SECONDS = 10
 RETRY_SECONDS_MAX = 3600
 ALARM_ATTEMPTS = 5
 ERROR_CHARACTERS = 300
-TEAM_CHANGED = "team.changed"  # our own: a team was deleted or restored, and Stripe must hear of it
+TEAM_CHANGED = "team.changed"  # our own: a team is called otherwise, was deleted or restored; Stripe must hear of it
 logger = structlog.get_logger(__name__)
 
 CLAIM = """
@@ -89,7 +89,11 @@ def _of_invoice(invoice_id: str) -> None:
 
 
 def _of_subscription(subscription_id: str) -> None:
-    follow.settle(shapes.subscription(client.fetch("subscriptions", subscription_id)).customer_id)
+    customer_id = shapes.subscription(client.fetch("subscriptions", subscription_id)).customer_id
+    follow.settle(customer_id)
+    known = customers.find(customer_id)
+    if known and known.team.closed_at:  # paid in a checkout that was open when the team was deleted
+        farewell.settle_team(str(known.team_id))
 
 
 def _of_charge(charge_id: str) -> None:
@@ -123,7 +127,7 @@ def _of_dispute(dispute_id: str) -> None:
 
 def _when_known(charge: shapes.Charge, act: Callable[[], bool]) -> None:
     """Do it; where we have not heard of the payment yet, hear of it first."""
-    if act():
+    if act() or not charge.payment_intent:  # what no checkout and no invoice asked for is not ours
         return
     for session in client.each("checkout.sessions", at_most=10, payment_intent=charge.payment_intent):
         sales.deliver(session["id"])
@@ -163,7 +167,7 @@ HANDLERS: Mapping[str, Callable[[str], object]] = {
     "customer.deleted": _of_customer,
     "checkout.session.completed": sales.deliver,
     "checkout.session.async_payment_succeeded": sales.deliver,
-    "checkout.session.async_payment_failed": sales.deliver,
+    "checkout.session.async_payment_failed": sales.give_up,
     "checkout.session.expired": sales.deliver,
     "charge.refunded": _of_charge,
     "charge.dispute.created": _of_dispute,

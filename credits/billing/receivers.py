@@ -13,8 +13,8 @@ from djstripe import signals
 from djstripe.event_handlers import djstripe_receiver
 
 from accounts.models import Team
-from accounts.signals import team_closed, team_reopened
-from credits.billing import inbox, tasks
+from accounts.signals import team_closed, team_described, team_purged, team_reopened
+from credits.billing import inbox, mirror, tasks
 from credits.models import StripeCustomer
 from tenkaigen import alarms
 
@@ -32,10 +32,15 @@ def remember(sender: object, event: Any, **kwargs: object) -> None:
 
 
 def tell_stripe(sender: object, team: Team, **kwargs: object) -> None:
-    """A team was deleted, or restored: leave a line about its subscription, in the same transaction."""
+    """A team is called otherwise, was deleted, or restored: leave a line about it, in the same transaction."""
     if StripeCustomer.objects.filter(team=team, gone_at=None).exists():
         inbox.note(event_id=f"team:{uuid4()}", type=inbox.TEAM_CHANGED, object_id=str(team.pk))
         transaction.on_commit(tasks.ring, robust=True)
+
+
+def forget(sender: object, team: Team, **kwargs: object) -> None:
+    """A team is deleted for good: its copy of Stripe's goes, with names and addresses. The payments stay, as books."""
+    mirror.forget(team)
 
 
 def alarm(sender: object, exception: Exception, **kwargs: object) -> None:
@@ -44,5 +49,7 @@ def alarm(sender: object, exception: Exception, **kwargs: object) -> None:
 
 
 team_closed.connect(tell_stripe, dispatch_uid="credits.billing.closed")
+team_described.connect(tell_stripe, dispatch_uid="credits.billing.described")
+team_purged.connect(forget, dispatch_uid="credits.billing.purged")
 team_reopened.connect(tell_stripe, dispatch_uid="credits.billing.reopened")
 signals.webhook_processing_error.connect(alarm, dispatch_uid="credits.billing.alarm")

@@ -88,6 +88,16 @@ def deliver(session_id: str) -> None:
     hand_over(session)
 
 
+def give_up(session_id: str) -> None:
+    """A payment that takes its time came to nothing. Whoever tries again begins another purchase.
+
+    Raises:
+        BillingOff, StripeUnavailable, Busy, UnknownPrice.
+    """
+    deliver(session_id)
+    Purchase.objects.filter(session_id=session_id, state=State.OPEN).update(state=State.FAILED)
+
+
 @transaction.atomic
 def hand_over(session: Session) -> Purchase | None:
     """Bring a purchase to where its checkout is. None where the checkout is none of ours.

@@ -28,8 +28,9 @@ def settle_years() -> None:
 @shared_task(name="credits.sync_billing")
 def sync_billing() -> None:
     """Every day: compare with Stripe, alarm about differences, forget what webhooks said long ago."""
-    from credits.billing import client, reconcile
+    from credits.billing import client, mirror, reconcile
 
     if client.is_on():
         reconcile.check_and_alarm()
         reconcile.forget_old_calls()
+        mirror.forget_again()

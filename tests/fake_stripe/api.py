@@ -168,6 +168,8 @@ def _act(store: Store, found: Object, act: str, asked: Object) -> Object:
 
 
 def _list(store: Store, kind: str, asked: Object, resource: str) -> Object:
+    if "" in asked.values():
+        raise Refused("You passed an empty string. We assume empty values are an attempt to unset a parameter.")
     found = [one for one in store.all(kind) if not one.get("deleted") and _fits(one, asked)]
     return _page(found, asked, f"/v1/{resource}")
 

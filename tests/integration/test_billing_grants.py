@@ -80,6 +80,20 @@ def test_what_is_not_paid_brings_nothing(shop, team):
     assert purchase.state == "expired" and not Grant.objects.exists()
 
 
+def test_a_payment_that_fails_days_later_ends_its_purchase(shop, team):
+    purchase = shop.begin(team, "pack", "200-credits")
+    session = shop.store.get(purchase.session_id)
+    session.update(status="complete", payment_status="unpaid", payment_intent="pi_slow")  # the bank takes its time
+    shop.store.emit("checkout.session.completed", session)
+    shop.deliver_all()
+    purchase.refresh_from_db()
+    assert purchase.state == "open"
+    shop.store.emit("checkout.session.async_payment_failed", session)
+    shop.deliver_all()
+    purchase.refresh_from_db()
+    assert purchase.state == "failed" and not Grant.objects.exists() and not Payment.objects.exists()
+
+
 def test_an_upgrade_brings_the_difference_for_the_rest(shop, team):
     from tests.fake_stripe import subscriptions
 

@@ -206,6 +206,14 @@ def test_payments_of_somebody_else_are_left_alone(shop, team):
     assert StripeEvent.objects.get().processed_at and not Payment.objects.exists()
 
 
+def test_a_charge_without_a_payment_intent_is_not_ours(shop):
+    customer = shop.store.new("customer", email="x@example.com", metadata={})
+    facts = {"amount": 500, "amount_captured": 500, "amount_refunded": 500, "payment_intent": None}
+    shop.store.emit("charge.refunded", shop.store.new("charge", customer=customer["id"], **facts))
+    shop.deliver_all()
+    assert not Payment.objects.exists()
+
+
 def pass_intent(shop, team) -> str:
     purchase = shop.buy(team, "pass", "flash")
     shop.deliver_all()

@@ -160,6 +160,26 @@ def test_an_invited_address_is_not_put_upon_another_sign_up(settings):
     assert not EmailAddress.objects.get(email="new@example.com").verified
 
 
+@pytest.mark.usefixtures("confirming")
+def test_an_address_belongs_to_whoever_confirms_it_first():
+    """A sign-up that was never confirmed keeps nobody from their own address."""
+    ana = make_user(email="ana@example.com")
+    client = sign_in(ana)
+    prove_it(client)
+    Client().post(SIGNUP, NEW)
+    squatter = User.objects.get(email="new@example.com")
+    cache.clear()  # one mail in some minutes to an address
+    mail.outbox.clear()
+    client.post("/accounts/email/", {"email": "new@example.com", "action_add": ""})
+    (link,) = re.findall(r"http://testserver(/accounts/confirm-email/\S+)", mail.outbox[0].body)
+    client.post(link)
+    assert client.post("/accounts/email/", {"email": "new@example.com", "action_primary": ""}).status_code == 302
+    assert User.objects.get(email="new@example.com") == ana and team_of(ana).email == "new@example.com"
+    squatter.refresh_from_db()
+    assert squatter.email == f"unconfirmed-{squatter.pk}@deleted.invalid"
+    assert list(EmailAddress.objects.filter(verified=False)) == []
+
+
 # --- Nobody learns who has an account ---------------------------------------------------------------------------------
 def body(answer) -> str:
     """An answer without what differs in every answer, and without the address that was sent."""
