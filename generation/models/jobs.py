@@ -135,6 +135,12 @@ class Job(models.Model):
             models.Index(fields=["lease_until"], condition=Q(status="processing"), name="job_leases"),
             models.Index(fields=["team", "-created_at", "-id"], name="job_list"),
             models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="job_finished"),
+            # The last trainings on a base model, however many pictures were made since.
+            models.Index(
+                fields=["model", "-finished_at"],
+                condition=Q(kind__in=["creation", "refinement"], status="completed"),
+                name="job_trainings",
+            ),
             models.Index(
                 fields=["model_version", "-created_at"],
                 condition=Q(model_version__isnull=False),
