@@ -73,7 +73,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "tenkaigen.middleware.PrivatePagesMiddleware",
     "tenkaigen.early.EarlyAnswerMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "tenkaigen.middleware.RequestLogMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
