@@ -7,6 +7,8 @@ import structlog
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -14,7 +16,7 @@ from django.db.models.functions import Now
 from accounts import activity
 from accounts.errors import OwnerStays, TooLate
 from accounts.models import Activity, ApiKey, Invitation, Membership, Team, User
-from accounts.services.locks import lock_person
+from accounts.services.locks import lock_person, lock_team
 from accounts.services.teams import close_team, grace_begin, reopen_team
 from accounts.signals import person_erased, team_described, team_purged
 
@@ -28,9 +30,12 @@ def close_account(user: User) -> None:
 
     Raises:
         OwnerStays: they own a team with other people in it; it is handed over or deleted first.
+        TeamIsClosed: one of their teams was deleted at this moment.
     """
     with transaction.atomic():
         lock_person(user)
+        for team in own_teams(user).order_by("pk"):
+            lock_team(team)  # nobody joins it any more
         others = Membership.objects.filter(team__in=own_teams(user)).exclude(user=user)
         names = sorted(set(others.values_list("team__name", flat=True)))
         if names:
@@ -90,6 +95,7 @@ def purge_team(team: Team) -> None:
         Team.objects.filter(pk=team.pk).update(
             name="Deleted team", email=f"team-{team.pk}@deleted.invalid", purged_at=Now()
         )
+        _forget_in_the_admin(team, "Deleted team")
         team_described.send(sender=Team, team=team)
 
 
@@ -115,6 +121,7 @@ def erase_person(user: User) -> None:
         gone.set_unusable_password()
         gone.save(update_fields=["email", "name", "is_active", "is_staff", "is_superuser", "password"])
         User.objects.filter(pk=user.pk).update(erased_at=Now(), last_login=None)
+        _forget_in_the_admin(user, NOBODY)
 
 
 def _tried(erase: Callable[[Any], None], row: Team | User) -> bool:
@@ -124,6 +131,12 @@ def _tried(erase: Callable[[Any], None], row: Team | User) -> bool:
         logger.exception("not_erased", row=str(row.pk))
         return False
     return True
+
+
+def _forget_in_the_admin(row: Team | User, name: str) -> None:
+    """The admin's own log of what staff changed names the row by what it was called then."""
+    kind = ContentType.objects.get_for_model(row)
+    LogEntry.objects.filter(content_type=kind, object_id=str(row.pk)).update(object_repr=name)
 
 
 def _end_keys(keys: QuerySet[ApiKey]) -> None:

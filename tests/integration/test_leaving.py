@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from allauth.account.models import EmailAddress
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -175,7 +176,7 @@ def test_after_the_grace_nothing_is_restored(ana):
 # --- Going, for good ------------------------------------------------------------------------------------------------
 def everything_said() -> str:
     """All rows that could name a person, and all files."""
-    models = (User, Team, Membership, ApiKey, Invitation, Activity, EmailAddress, Job, Image, Entry)
+    models = (User, Team, Membership, ApiKey, Invitation, Activity, EmailAddress, Job, Image, Entry, LogEntry)
     return str([list(model.objects.values()) for model in models])
 
 
@@ -199,6 +200,8 @@ def test_who_started_a_pass_of_a_team_that_stays_is_nobody_afterwards():
 def test_the_task_erases_what_is_due_and_the_books_stay(ana, django_capture_on_commit_callbacks):
     entries, files = Entry.objects.count(), list(storage.files_of(Image.objects.get()))
     stays = make_user(credits=10, email="bob@example.com")
+    for row in (ana, team_of(ana)):  # staff have changed both
+        LogEntry.objects.log_actions(stays.pk, [row], CHANGE, "changed", single_object=True)
     services.close_account(ana)
     clean_up()
     assert "Canary" in everything_said() and default_storage.exists(files[0])

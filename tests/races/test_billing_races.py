@@ -8,8 +8,8 @@ from django.db import connection, transaction
 
 from credits import ledger, passes, plans
 from credits.audit import find_drift
-from credits.billing import client, follow, inbox, takebacks
-from credits.models import Grant, Pass, PassProduct, Payment, StripeEvent, Wallet
+from credits.billing import client, customers, follow, inbox, takebacks
+from credits.models import Grant, Pass, PassProduct, Payment, StripeCustomer, StripeEvent, Wallet
 from tests.billing import grants_of
 from tests.factories import make_user, team_of
 from tests.fake_stripe import subscriptions
@@ -128,3 +128,22 @@ def test_a_dispute_that_meets_the_start_of_its_pass_waits_for_it_in_the_same_ord
     started.grant.refresh_from_db()
     assert (started.grant.revoked_centi, Wallet.objects.get().frozen_reason) == (300, takebacks.FROZEN)
     assert find_drift() == []
+
+
+def buy_first_together(team, run_together, monkeypatch) -> list[str]:
+    """Three people buy their team's first thing at once: nobody finds a customer yet."""
+    barrier = Barrier(3)
+    monkeypatch.setattr(customers, "customer_of", lambda team: barrier.wait(timeout=30) and None)
+    return run_together([lambda: customers.ensure(team).customer_id] * 3)
+
+
+def test_a_teams_first_buyers_make_one_customer(shop, team, run_together, monkeypatch):
+    made = buy_first_together(team, run_together, monkeypatch)
+    (customer,) = shop.store.all("customer")
+    assert made == [customer["id"]] * 3 == [StripeCustomer.objects.get(team=team).customer_id] * 3
+
+
+def test_without_a_common_key_each_makes_one(shop, team, run_together, monkeypatch):
+    really = client.create
+    monkeypatch.setattr(client, "create", lambda kind, params, *, key: really(kind, params))
+    assert len(set(buy_first_together(team, run_together, monkeypatch))) == len(shop.store.all("customer")) == 3

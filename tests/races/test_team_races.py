@@ -3,9 +3,9 @@
 import threading
 
 from accounts import services
-from accounts.errors import InvitationGone, MemberGone, NotAllowed
-from accounts.models import Invitation, Membership
-from accounts.services import invitations, members, teams
+from accounts.errors import InvitationGone, MemberGone, NotAllowed, TeamIsClosed
+from accounts.models import Invitation, Membership, Team
+from accounts.services import invitations, leaving, members, teams
 from tests.factories import make_member, make_user, team_of
 
 Role = Membership.Role
@@ -92,3 +92,38 @@ def test_a_late_click_does_not_remove_the_new_owner(run_together):
     services.transfer_team(team=team, to=place, actor=owner)
     (answer,) = run_together([lambda: services.remove_member(member=place, actor=owner)])
     assert isinstance(answer, NotAllowed) and Membership.objects.get(pk=place.pk).role == "owner"
+
+
+def join_while_the_owner_goes(run_together, monkeypatch) -> tuple[int, bool, object]:
+    """How many are in a team then, whether it is closed, and what who accepted the invitation was answered."""
+    owner, guest = make_user(), make_user()
+    team = team_of(owner)
+    invitation, _ = services.invite(team=team, email="p@example.com", role=Role.MEMBER, actor=owner)
+    has_looked, has_joined = threading.Event(), threading.Event()
+    close_team = leaving.close_team
+
+    def slow_close(**wanted: object) -> bool:
+        has_looked.set()
+        has_joined.wait(WAIT_SECONDS / 2)
+        return close_team(**wanted)
+
+    monkeypatch.setattr(leaving, "close_team", slow_close)
+
+    def join() -> None:
+        assert has_looked.wait(30)
+        services.accept_invitation(invitation, user=guest, as_other_address=True)
+        has_joined.set()
+
+    _, answer = run_together([lambda: services.close_account(owner), join])
+    is_closed = Team.objects.get(pk=team.pk).closed_at is not None
+    return Membership.objects.filter(team=team).count(), is_closed, answer
+
+
+def test_nobody_joins_a_team_that_goes_with_its_owner(run_together, monkeypatch):
+    count, is_closed, answer = join_while_the_owner_goes(run_together, monkeypatch)
+    assert (count, is_closed) == (1, True) and isinstance(answer, TeamIsClosed)
+
+
+def test_without_the_lock_somebody_joins_what_is_deleted(run_together, monkeypatch):
+    monkeypatch.setattr(leaving, "lock_team", lambda team: team)
+    assert join_while_the_owner_goes(run_together, monkeypatch) == (2, True, None)
