@@ -55,7 +55,7 @@ def test_without_the_fence_a_canceled_training_is_delivered(monkeypatch):
 
 
 def test_a_checkpoint_is_written_before_the_lease_goes_or_not_at_all(run_together):
-    user, seen = make_user(credits=1000), set()
+    user = make_user(credits=1000)
     for number in range(TRIES):
         job = begun(user)
         noted, released = run_together(
@@ -63,8 +63,6 @@ def test_a_checkpoint_is_written_before_the_lease_goes_or_not_at_all(run_togethe
         )
         assert released is True
         assert ModelVersion.objects.get(job=job).steps_done == (5 if noted else 0)
-        seen.add(noted)
         assert not transitions.note_training(job, steps_done=99), number
         Job.objects.filter(pk=job.pk).update(fence=F("fence") + 1)
         services.cancel_job(Job.objects.get(pk=job.pk))
-    assert seen <= {True, False}
