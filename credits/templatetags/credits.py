@@ -66,6 +66,12 @@ def money(cents: int, currency: str) -> str:
     return f"{currency} {show(cents)}"
 
 
+@register.filter
+def gigabytes(count: int) -> str:
+    """Bytes as a plan counts them."""
+    return f"{count / 10**9:,.4g} GB"
+
+
 @register.simple_tag
 def job_receipt(team: Team, job_id: UUID) -> JobReceipt | None:
     """What a job came to; None where nothing was reserved for it."""

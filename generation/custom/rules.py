@@ -91,10 +91,17 @@ def refuse_models(team: Team, limits: Limits) -> None:
     Raises:
         TooManyModels: the plan allows fewer models.
     """
+    if problem := models_problem(team, limits, more=0):
+        raise TooManyModels(problem)
+
+
+def models_problem(team: Team, limits: Limits, *, more: int = 1) -> str:
+    """Why a team cannot train so many more models; empty when it can."""
     count = CustomModel.objects.filter(team=team, deleted_at=None, submitted_at__isnull=False).count()
-    if count > limits.models_max:
-        allowed = f"{limits.models_max:,} model{'' if limits.models_max == 1 else 's'}"
-        raise TooManyModels(f"The {limits.name} plan allows {allowed} of your own. Delete one, or change the plan.")
+    if count + more <= limits.models_max:
+        return ""
+    allowed = f"{limits.models_max:,} model{'' if limits.models_max == 1 else 's'}"
+    return f"The {limits.name} plan allows {allowed} of your own. Delete one, or change the plan."
 
 
 def refuse_storage(team: Team, limits: Limits, more_bytes: int = 1) -> None:

@@ -223,5 +223,5 @@ def _page(request: HtmxRequest, found: CustomModel, form: UrlsForm, status: int 
         **more,
     }
     if not context["is_refining"]:
-        context |= steps_context(found, "pictures")
+        context |= steps_context(request.team, found, "pictures")
     return render(request, "generation/models/pictures.html", context, status=status)

@@ -7,11 +7,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.access import needs
+from accounts.models import Team
 from accounts.roles import Ability
 from credits.errors import PriceMissing
+from credits.plans import limits_of
 from generation import estimates
 from generation.custom import drafts, queries, services
-from generation.custom.rules import CONSENT
+from generation.custom.rules import CONSENT, models_problem
 from generation.estimates import Estimate
 from generation.forms_models import CheckForm, LookForm, NameForm
 from generation.model_cards import about
@@ -129,12 +131,14 @@ def is_past_drafting(found: CustomModel) -> bool:
     return not found.is_draft and (is_open or queries.ready_versions(found).exists())
 
 
-def steps_context(found: CustomModel | None, here: str) -> dict[str, object]:
-    """The steps of the wizard: where one is, and which are done."""
+def steps_context(team: Team, found: CustomModel | None, here: str) -> dict[str, object]:
+    """The steps of the wizard: where one is, which are done, and whether the plan has room at their end."""
+    is_new = found is None or found.is_draft
+    no_room = models_problem(team, limits_of(team.pk)) if is_new else ""
     problems = services.problems_of(found) if found else dict.fromkeys(STEP_OF, "")
     missing = {STEP_OF.get(name, "check") for name in problems}
     steps = [(name, words, name not in missing and name != "check") for name, words in STEPS]
-    return {"steps": steps, "here": here, "problems": problems}
+    return {"steps": steps, "here": here, "problems": problems, "no_room": no_room}
 
 
 def _keep(found: CustomModel, request: HtmxRequest, form: LookForm | NameForm | CheckForm, **fields: object) -> bool:
@@ -165,14 +169,20 @@ def _look_page(
     rows = list(ReferenceModel.objects.filter(is_active=True))
     shelves = [(shelf, [row for row in rows if row.category == shelf]) for shelf in ReferenceModel.Category]
     shelves = [(shelf, looks) for shelf, looks in shelves if looks]
-    context = {"form": form, "model": model, "draft": draft, "shelves": shelves, **steps_context(model, "look")}
+    context = {
+        "form": form,
+        "model": model,
+        "draft": draft,
+        "shelves": shelves,
+        **steps_context(request.team, model, "look"),
+    }
     return render(request, "generation/models/look.html", context, status=status)
 
 
 def _step(
     request: HtmxRequest, found: CustomModel, here: str, context: dict[str, object], status: int = 200
 ) -> HttpResponse:
-    context = {"model": found, **steps_context(found, here), **context}
+    context = {"model": found, **steps_context(request.team, found, here), **context}
     return render(request, f"generation/models/{here}.html", context, status=status)
 
 
@@ -184,7 +194,7 @@ def _check_form(found: CustomModel, data: object = None) -> CheckForm:
 
 def _check_page(request: HtmxRequest, found: CustomModel, form: CheckForm, status: int = 200) -> HttpResponse:
     if status != 200 and request.htmx:
-        context = {**steps_context(found, "check"), **_order(request, found, form)}
+        context = {**steps_context(request.team, found, "check"), **_order(request, found, form)}
         return form_again(request, "generation/models/_check_form.html", context, status)
     return _step(request, found, "check", _order(request, found, form), status)
 

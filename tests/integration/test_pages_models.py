@@ -10,6 +10,7 @@ from django.test import Client
 from PIL import Image as Pillow
 
 from accounts.roles import Role
+from credits.models import Plan
 from credits.queries import balance_of
 from generation import events, transitions
 from generation.curve import POINTS_MAX, loss_curve
@@ -95,6 +96,21 @@ def test_a_draft_is_kept_and_offered_again(user):
     assert client.get(f"/models/{draft.id}").url == f"/models/{draft.id}/pictures"
     other = client_of(make_member(team_of(user)))
     assert "with 2 pictures" not in other.get("/models/new").content.decode()
+
+
+def test_who_has_no_room_for_another_model_hears_it_before_the_work_and_not_after_it(user):
+    client, full = client_of(user), b"The Free plan allows 1 model of your own. Delete one, or change the plan."
+    Plan.objects.filter(is_default=True).update(models_max=1, training_images_max=30, model_storage_bytes=1_500_000_000)
+    draft = make_draft(user)
+    steps = ["/models/new", *(f"/models/{draft.id}/{step}" for step in ("look", "name", "pictures", "check"))]
+    assert not [step for step in steps if full in client.get(step).content]
+    submit(failed := make_draft(user))
+    assert [step for step in steps if full in client.get(step).content] == steps
+    client.post(f"/models/{failed.id}/cancel")
+    assert full not in client.get(f"/models/{failed.id}/check").content  # it has its room
+    for page in ("/credits", "/plans"):
+        shown = client.get(page, follow=True).content.decode()
+        assert "1, each of up to 30 pictures" in shown and "1.5 GB" in shown, page
 
 
 def test_a_draft_is_deleted_from_any_of_its_steps(user):
