@@ -25,7 +25,7 @@ SHORT: dict[str, str] = {
     Entry.Kind.RESERVE: "Set aside",
     Entry.Kind.SETTLE: "Charged",
     Entry.Kind.RELEASE: "Given back",
-    Entry.Kind.LAPSE: "Expired aside",
+    Entry.Kind.LAPSE: "Expired in a job",
     Entry.Kind.EXPIRE: "Expired",
     Entry.Kind.REVOKE: "Taken back",
     Entry.Kind.REINSTATE: "Restored",

@@ -19,15 +19,22 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-document.addEventListener("click", async (event) => {
+// Browsers give the clipboard to https and localhost only; elsewhere the words are at least selected.
+async function copy(shown) {
+  try {
+    await navigator.clipboard.writeText(shown.textContent);
+    toast("Copied.", "success");
+  } catch {
+    getSelection().selectAllChildren(shown);
+    toast("Selected. Copy it with Ctrl+C, or by a long press.", "success");
+  }
+}
+
+document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-theme-toggle], [data-copy], [data-print]");
   if (!button) return;
   if ("print" in button.dataset) return print();
-  if (button.dataset.copy) {
-    await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
-    toast("Copied.", "success");
-    return;
-  }
+  if (button.dataset.copy) return copy(document.querySelector(button.dataset.copy));
   const root = document.documentElement;
   const systemIsDark = matchMedia("(prefers-color-scheme: dark)").matches;
   const isDark = root.dataset.theme ? root.dataset.theme === "dark" : systemIsDark;

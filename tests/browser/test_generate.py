@@ -233,3 +233,11 @@ def test_the_theme_is_switched_and_kept(site, open_page):
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.reload()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_the_bar_stands_in_one_line_on_a_tablet(site, open_page, sign_in):
+    page = open_page(viewport={"width": 710, "height": 900})
+    sign_in(page, make_user(name="The team of the long afternoon"))
+    heights = [part.bounding_box()["height"] for part in page.locator(".brand, .nav a, .menu__now, .balance").all()]
+    assert len(heights) == 8 and max(heights) < 50
+    assert page.evaluate("document.documentElement.scrollWidth") == 710
