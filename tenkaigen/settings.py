@@ -170,7 +170,7 @@ if B2_S3_BUCKET:
     B2_S3_ENDPOINT = env.str("B2_S3_ENDPOINT").rstrip("/")
     if "://" not in B2_S3_ENDPOINT:  # as Backblaze shows it
         B2_S3_ENDPOINT = f"https://{B2_S3_ENDPOINT}"
-    B2_S3_CDN_DOMAIN = env.str("B2_S3_CDN_DOMAIN", "")
+    B2_S3_CDN_DOMAIN = env.str("B2_S3_CDN_DOMAIN", "").rpartition("://")[2].strip("/")  # a whole address will do
     IMAGE_ORIGINS += [f"https://{B2_S3_CDN_DOMAIN}" if B2_S3_CDN_DOMAIN else B2_S3_ENDPOINT]
     IMAGE_STORAGE = {
         "BACKEND": "generation.s3.PrivateBucket",  # what is the same for every bucket stands there

@@ -114,7 +114,7 @@ def test_a_cdn_takes_the_host_and_nothing_else(shim):
         ({"B2_S3_ENDPOINT": "s3.us-west-004.backblazeb2.com"}, "https://s3.us-west-004.backblazeb2.com"),
         ({"B2_S3_ENDPOINT": "http://store.localhost:9000/"}, "http://store.localhost:9000"),
         (
-            {"B2_S3_ENDPOINT": "https://s3.example.com", "B2_S3_CDN_DOMAIN": "cdn.example.com"},
+            {"B2_S3_ENDPOINT": "https://s3.example.com", "B2_S3_CDN_DOMAIN": "https://cdn.example.com/"},
             "https://cdn.example.com",
         ),
     ],

@@ -139,7 +139,7 @@ def test_a_store_that_is_away_is_a_bad_line_and_no_traceback(shim, settings, cal
         settings.STORAGES = settings.STORAGES | {"default": s3_shim.storage_setting(shim, endpoint_url=away)}
         code, lines = call("check_storage")
         assert code == 1 and [line.split(":")[0] for line in lines] == ["BAD store", "BAD write"]
-        for command in (["check_storage", "--make-bucket"], ["storage_lifecycle"]):
+        for command in (["check_storage", "--make-bucket"], ["storage_lifecycle"], ["sweep_storage", "--apply"]):
             with pytest.raises(CommandError, match="Could not connect"):
                 call_command(*command)
 

@@ -1,6 +1,7 @@
 """Files without rows, and uploads without an end."""
 
-from django.core.management.base import BaseCommand, CommandParser
+from botocore.exceptions import BotoCoreError, ClientError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from generation import cleanup, storage
 
@@ -12,6 +13,12 @@ class Command(BaseCommand):
         parser.add_argument("--apply", action="store_true", help="delete, not only list")
 
     def handle(self, *, apply: bool, **options: object) -> None:
+        try:
+            self._sweep(apply)
+        except (BotoCoreError, ClientError, ValueError) as error:  # the last: an endpoint that is none
+            raise CommandError(str(error)) from error
+
+    def _sweep(self, apply: bool) -> None:
         for upload in cleanup.dangling_uploads():
             self.stdout.write(f"{upload.key} upload unfinished since {upload.begun_at:%Y-%m-%d}")
             if apply:
