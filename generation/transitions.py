@@ -102,9 +102,8 @@ def claim(
 ) -> list[Job]:
     """Take the next queued job this worker can serve, and those that may share its batch, under a lease.
 
-    Next is who the line says (`slots`), within what its team's plan allows at a time. `images_max` says how many images
-    a batch of the first job's model and size may have; a first job larger than that is still taken, alone. Who has no
-    adapters gets no job that is drawn with a model of somebody's own.
+    Next is who the line says (`slots`), within its plan. `images_max` says how many images a batch of the first job's
+    model and size may have; a larger first job is taken alone. Without adapters: no job of a trained model.
     """
     for waits in (False, True):  # who finds only locked teams waits for one: an idle device must not overlook work
         tried: list[int] = []
