@@ -46,7 +46,7 @@ class JobAdmin(OneByOneAdmin):
     search_ids = ("id", "team_id")
     search_help_text = "A job's or team's id, or part of an e-mail address or team name"
     ordering = ("-created_at",)
-    actions = ("retry", "cancel", "looked_at")
+    actions = ("retry", "cancel", "refund", "looked_at")
     fieldsets = (
         (None, {"fields": (
             "status", "is_quarantined", "kind", "failure", "failure_code", "team_link", "user_link", "links",
@@ -95,6 +95,14 @@ class JobAdmin(OneByOneAdmin):
     def cancel(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         queryset = queryset.select_related("team")
         self.one_by_one(request, queryset, partial(services.cancel_job, actor=actor_of(request)), "Canceled")
+
+    def has_refund_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("credits.change_wallet"))
+
+    @admin.action(description="Give back what was charged", permissions=["refund"])
+    def refund(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        queryset = queryset.select_related("team")
+        self.one_by_one(request, queryset, partial(services.refund_job, actor=actor_of(request)), "Refunded")
 
     @admin.action(description="Looked at: needs no more looks", permissions=["act"])
     def looked_at(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:

@@ -116,6 +116,12 @@ class JobIsOver(DomainError):
     code = "job_is_over"
 
 
+class NothingToGiveBack(DomainError):
+    """A job that was charged no credits."""
+
+    code = "nothing_to_give_back"
+
+
 class JobNotOver(DomainError):
     """Too early: the job is still queued or processing."""
 

@@ -9,12 +9,14 @@ from django.db import IntegrityError, transaction
 from accounts import activity
 from accounts.models import ApiKey, Team, User
 from credits import plans
+from credits import services as credits
 from credits.pricing import Quote
 from generation import bell, events, looks, queries, rates, storage, transitions, wording
 from generation.errors import (
     JobIsOver,
     JobNotOver,
     NotAPicture,
+    NothingToGiveBack,
     RequestKeyReused,
 )
 from generation.looks import DrawnWith
@@ -136,6 +138,21 @@ def retry_job(job: Job) -> Job:
     if job.status not in (Job.Status.FAILED, Job.Status.CANCELED):
         raise JobNotOver("Only failed and canceled jobs can be tried again.")
     return submit_job(team=job.team, user=job.user, params=params_of(job), request_key=f"retry:{job.id}")
+
+
+def refund_job(job: Job, *, actor: str) -> None:
+    """Give back by hand what a completed job was charged, as new credits: what was spent stays spent. Again gives
+    nothing more. An open job is canceled instead.
+
+    Raises:
+        NothingToGiveBack: it was charged no credits.
+        Busy: the wallet's lock did not come in time.
+    """
+    if not job.charged_centi:
+        raise NothingToGiveBack("This job was charged no credits.")
+    credits.adjust(
+        team=job.team, amount_centi=job.charged_centi, reference=f"job:{job.id}", actor=actor, reason="Job refunded"
+    )
 
 
 def params_of(job: Job) -> Params:

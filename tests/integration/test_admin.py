@@ -222,6 +222,20 @@ def test_cancel_gives_back_and_reports_what_was_too_late(somebody, boss):
     assert "Canceled" in boss.get(address(Job, "history", opened.pk)).content.decode()
 
 
+def test_refund_gives_back_what_a_job_was_charged_once_and_needs_the_right_to_adjust(somebody, boss):
+    opened, over = Job.objects.get(status="queued"), Job.objects.get(status="completed")
+    before = balance_of(team_of(somebody)).available_centi
+    act(sign_in(make_staff("view_job", "change_job")), Job, "refund", over)
+    assert balance_of(team_of(somebody)).available_centi == before
+    for _ in range(2):
+        answer = act(boss, Job, "refund", opened, over)
+    assert texts(answer) == [f"{opened.pk}: This job was charged no credits.", "Refunded: 1."]
+    assert balance_of(team_of(somebody)).available_centi == before + over.charged_centi > before
+    entry = Entry.objects.get(grant__source="adjustment")
+    assert (entry.kind, entry.reason, entry.grant.source_ref) == ("grant", "Job refunded", f"staff:job:{over.pk}")
+    assert find_drift() == []
+
+
 def test_retry_makes_a_new_job_for_its_person(somebody, boss):
     job = services.cancel_job(Job.objects.get(status="queued"))
     answer = act(boss, Job, "retry", job)
