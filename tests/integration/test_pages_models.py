@@ -253,7 +253,13 @@ def test_a_training_is_watched_until_its_end(user):
     for missing in ("1/samples/9", "2/samples/0", "99999999999999999999/samples/0", "1/samples/99999999999999999999"):
         assert client.get(f"/models/{model.id}/versions/{missing}").status_code == 404
 
-    transitions.fail(job, Failure("loss_diverged", "The training ran away."))
+    Job.objects.filter(pk=job.pk).update(lease_until="2020-01-01T00:00Z")  # its trainer died
+    assert transitions.recover(job)
+    lost = client.get(f"{url}?shows=processing&samples=1&said=25", headers=HTMX)
+    assert lost["HX-Retarget"] == "#model" and "In the queue" in lost.content.decode()
+    assert 'd="M32.0,0.0 L64.0,50.0"' in lost.content.decode() and "toast" not in lost.content.decode()
+
+    transitions.fail(start(job), Failure("loss_diverged", "The training ran away."))
     ended = client.get(f"{url}?shows=processing&samples=1&said=25", headers=HTMX)
     assert ended["HX-Retarget"] == "#model"
     page = ended.content.decode()
