@@ -13,6 +13,7 @@ from tests.custom import make_draft
 from tests.factories import make_user
 from tests.fake_web import FakeWeb, after, hangs_up, raw, redirects, sends, streams
 from tests.hostile_files import CANARY, encoded, scene
+from tests.integration.pages import client_of
 from tests.unit.test_hostile_urls import CORPUS, canaries, connects
 
 __all__ = ["canaries", "connects"]  # fixtures
@@ -79,6 +80,21 @@ def test_no_hostile_address_is_connected_to(model, user, connects, canaries):
             # Whoever names a host that exists hears the same, whatever is there.
             assert (reason == fetching.NOTHING_THERE) == bool(resolved) and len(reason) < 100
     assert refused == len(CORPUS) and asked <= leads_to.keys()
+    assert connects == [] and [canary.connections for canary in canaries] == [0, 0]
+    assert not TrainingImage.objects.exists()
+
+
+def test_hostile_addresses_are_answered_in_words(model, user, connects, canaries, monkeypatch):
+    """Through the door that people use."""
+    leads_to = {host_of(text): resolved for _, text, resolved in CORPUS if resolved}
+    monkeypatch.setattr(fetching, "Client", lambda: Client(resolve=lambda host, port, seconds: leads_to[host]))
+    person = client_of(user)
+    for at in range(0, len(CORPUS), URLS_MAX):
+        urls = "\n".join(text.replace("{port}", str(canaries[0].port)) for _, text, _ in CORPUS[at : at + URLS_MAX])
+        answer = person.post(f"/models/{model.pk}/pictures", {"urls": urls})
+        # 400: an address with blanks in it is several, and these more than one may send.
+        assert answer.status_code in (400, 422)
+        assert b'role="alert"' in answer.content or b'class="error"' in answer.content
     assert connects == [] and [canary.connections for canary in canaries] == [0, 0]
     assert not TrainingImage.objects.exists()
 

@@ -9,9 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image as Pillow
 from PIL import ImageCms
 
+from accounts.models import ApiKey
 from generation import storage
 from generation.custom import pictures
 from generation.errors import PictureRefused
@@ -22,6 +24,7 @@ from tests import hostile_files
 from tests.custom import make_draft
 from tests.factories import make_user
 from tests.hostile_files import CANARY, ORIENTATION, encoded, idat, ihdr, scene
+from tests.integration.program import Program
 
 MB = 1_000_000
 SECONDS_EACH_MAX = 5
@@ -112,6 +115,22 @@ def test_what_is_no_picture_is_refused_with_a_reason_and_leaves_nothing(model, u
         assert reasons <= {*decoding.TEXTS.values(), "This file is larger than 20 MB."}
     assert stored(model) == [] and not TrainingImage.objects.exists()
     assert peaks and max(peaks) <= 400 * MB and memory("self", "VmHWM") - before <= 400 * MB
+
+
+def test_hostile_files_are_answered_in_words(user, model, monkeypatch):
+    """Through the door that programs use, with their names and all. What the reader says of each is told above."""
+
+    def refuse(*given):
+        raise PictureRefused(decoding.COULD_NOT_BE_READ)
+
+    monkeypatch.setattr(Decoder, "_ask", refuse)
+    program, files = Program(user), list(hostile_files.refused())
+    ApiKey.objects.update(scopes=["train"])
+    for part in in_40s(files):
+        form = {"files": [SimpleUploadedFile(name, content) for name, content in part]}
+        answer = program.client.post(f"/api/v1/models/{model.pk}/images", form)
+        assert (answer.status_code, answer.json()["code"]) == (422, "picture_refused")
+    assert stored(model) == []
 
 
 def test_of_a_hostile_picture_only_its_pixels_are_kept(user, peaks):
