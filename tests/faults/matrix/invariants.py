@@ -66,8 +66,8 @@ def _images(is_final: bool) -> list[str]:
             wrong.append(f"image {image.pk} was delivered under another fence than {image.job.fence}")
     for image in Image.objects.order_by("-created_at")[: None if is_final else IMAGES_EACH]:
         try:
-            content = storage.read(image.key)
-        except Exception as error:
+            content = storage.fetch(image.key)
+        except (FileNotFoundError, storage.StorageFailed) as error:
             wrong.append(f"image {image.pk} has no file: {type(error).__name__}")
             continue
         if hashlib.sha256(content).hexdigest() != image.sha256:

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 
 from tests import s3_shim
-from tests.faults.matrix.play import Course, expect
-from tests.faults.matrix.rig import wait_until
+from tests.faults.matrix.play import PATIENT, Course, expect
+from tests.faults.matrix.rig import WAIT_SECONDS_MAX, wait_until
 
 # What a bucket does to one request: refuses, keeps and reports an error, says nothing, cuts the upload.
 S3_FAULTS: tuple[tuple[Callable[..., None], ...], ...] = (
@@ -38,7 +38,7 @@ def bucket_away(course: Course) -> None:
 
 def redis_wiped(course: Course, *, is_killed: bool = False) -> None:
     """Rows 4 and 23: Redis forgets everything, or dies and comes back empty, under load."""
-    workers = [course.rig.begin("worker", seconds=60, is_endless=True, step_seconds=0.01) for _ in range(2)]
+    workers = [course.rig.begin("worker", step_seconds=0.01, **PATIENT) for _ in range(2)]
     jobs = [course.submit()]
     if is_killed:
         course.rig.valkey.stop(signal.SIGKILL)
@@ -49,7 +49,7 @@ def redis_wiped(course: Course, *, is_killed: bool = False) -> None:
         course.rig.valkey.stop(signal.SIGTERM)
         course.rig.valkey.start()
     jobs.append(course.submit())
-    found = course.rig.ask("wait", jobs=jobs, seconds=30)
+    found = course.rig.ask("wait", jobs=jobs, seconds=WAIT_SECONDS_MAX)
     for child in workers:
         course.stop(child)
     expect(set(found.values()) == {"completed"}, f"{found}")
@@ -61,28 +61,28 @@ def redis_half_open(course: Course) -> None:
     course.rig.redis_proxy.freeze()
     try:
         job = course.submit()
-        worker = course.rig.begin("worker", seconds=60)
-        found = course.rig.ask("wait", jobs=[job], seconds=50)
+        worker = course.rig.begin("worker", **PATIENT)
+        found = course.rig.ask("wait", jobs=[job], seconds=WAIT_SECONDS_MAX)
     finally:
         course.rig.redis_proxy.thaw()
-    course.rig.end(worker)
+    course.stop(worker)
     expect(found == {job: "completed"}, f"{found}")
     course.broken["redis half open"] += 1
 
 
 def postgres_stopped(course: Course) -> None:
     """Row 21: PostgreSQL dies at once under load and comes back: every answered submit is there and ends."""
-    workers = [course.rig.begin("worker", seconds=90, is_endless=True, step_seconds=0.01) for _ in range(2)]
-    sweep = course.rig.begin("sweep", seconds=90)
+    workers = [course.rig.begin("worker", step_seconds=0.01, **PATIENT) for _ in range(2)]
+    sweep = course.rig.begin("sweep", **PATIENT)
     jobs = course.submit_all(4)
     time.sleep(course.luck.uniform(0, 0.2))
     course.rig.postgres.stop(signal.SIGQUIT)
     course.rig.postgres.start()
     jobs.append(course.submit())
-    found = course.rig.ask("wait", jobs=jobs, seconds=60)
-    for child in (*workers, sweep):
-        child.send(signal.SIGTERM if child.role == "worker" else signal.SIGKILL)
-        course.rig.end(child)
+    found = course.rig.ask("wait", jobs=jobs, seconds=WAIT_SECONDS_MAX)
+    for child in workers:
+        course.stop(child)
+    course.stop(sweep, signal.SIGKILL)
     course.broken["postgres stops"] += 1
     expect(set(found.values()) <= {"completed"} and len(found) == len(jobs), f"{found}")
 
@@ -90,8 +90,8 @@ def postgres_stopped(course: Course) -> None:
 def rolled_over(course: Course) -> None:
     """Row 31: a deploy ends a worker in mid picture; another goes on at once and no attempt is counted."""
     job = course.submit(num_inference_steps=8, count=1)
-    old = course.rig.begin("worker", seconds=60, is_endless=True, step_seconds=0.05)
-    wait_until(lambda: course.rig.ask("facts", job=job)["status"] == "processing", "nobody claimed", 30)
+    old = course.rig.begin("worker", step_seconds=0.05)
+    wait_until(lambda: course.rig.ask("facts", job=job)["status"] == "processing", "nobody claimed")
     course.stop(old)
     facts = course.rig.ask("facts", job=job)
     expect(facts["status"] == "completed" or facts["attempts"] == 0, f"a deploy cost an attempt: {facts}")
@@ -103,9 +103,9 @@ def clocks_differ(course: Course) -> None:
     """Row 33: a worker whose clock is two hours ahead or behind draws like any other."""
     for hours in (2, -2):
         job = course.submit()
-        worker = course.rig.begin("worker", seconds=30, skew=hours * 3600.0)
-        found = course.rig.ask("wait", jobs=[job], seconds=20)
-        course.rig.end(worker)
+        worker = course.rig.begin("worker", skew=hours * 3600.0)
+        found = course.rig.ask("wait", jobs=[job], seconds=WAIT_SECONDS_MAX)
+        course.stop(worker)
         expect(found == {job: "completed"}, f"{found}")
         expect(course.rig.ask("facts", job=job)["attempts"] == 1, "a clock cost an attempt")
     course.broken["skewed clocks"] += 2

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from tests.faults.matrix.rig import WAIT_SECONDS_MAX, Child, MatrixError, Rig, wait_until
+from tests.faults.matrix.rig import WAIT_SECONDS_MAX, Child, MatrixError, Rig
 
 JOBS_EACH = 2  # for every process that is to break
-ATTEMPTS_MAX = 10
+# On a busy machine a healthy worker may lose a lease of a second and a half more than once.
+PATIENT = {"attempts_max": 10}
 LOOK_SECONDS = 0.5  # between two looks whether more jobs are wanted
 
 
@@ -59,20 +60,27 @@ class Course:
         self, jobs: list[str], *, statuses: Collection[str] = ("completed",), worker: Callable[[], Child] | None = None
     ) -> None:
         """Let healthy processes end the jobs, each with one of `statuses`. `worker` begins another than a GPU's."""
-        # On a busy machine a healthy worker may lose a lease of a second and a half more than once.
-        patient = {} if "failed" in statuses else {"attempts_max": ATTEMPTS_MAX}
-        sweep = self.rig.begin("sweep", seconds=WAIT_SECONDS_MAX, **patient)
-        healthy = worker() if worker else self.rig.begin("worker", seconds=WAIT_SECONDS_MAX, is_endless=True)
-        found = self.rig.ask("wait", jobs=jobs, seconds=45)
+        patient = {} if "failed" in statuses else PATIENT
+        sweep = self.rig.begin("sweep", **patient)
+        healthy = worker() if worker else self.rig.begin("worker", **patient)
+        found = self.rig.ask("wait", jobs=jobs, seconds=WAIT_SECONDS_MAX)
         sweep.send(signal.SIGKILL)
         self.stop(healthy)
         self.rig.end(sweep)
         wrong = [self.rig.ask("facts", job=job) for job in jobs if found.get(job) not in statuses]
         expect(not wrong, f"not {statuses}: {wrong}")
 
-    def stop(self, child: Child) -> None:
-        child.send(signal.SIGTERM)
+    def stop(self, child: Child, number: int = signal.SIGTERM) -> None:
+        child.send(number)
         self.rig.end(child)
+
+    def wake(self, *zombies: Child) -> None:
+        """Let paused workers go on, and end when nothing is left for them to do."""
+        for child in zombies:
+            child.send(signal.SIGUSR1)
+            child.send(signal.SIGCONT)
+        for child in zombies:
+            self.rig.end(child)
 
     def look(self, *, is_final: bool = False) -> dict[str, Any]:
         """Check every invariant."""
@@ -87,11 +95,14 @@ def expect(holds: object, otherwise: str) -> None:
 
 
 def killed(course: Course, child: Child, point: str) -> None:
+    course.rig.is_soon(lambda: child.exit_code is not None, WAIT_SECONDS_MAX)
+    expect(child.exit_code is not None, f"{point} was not reached: {child.role} goes on: {course.rig.log_tail()}")
     code = course.rig.end(child)
     expect(code == -signal.SIGKILL, f"{point} was not reached: {child.role} ended with {code}: {course.rig.log_tail()}")
     course.broken["kills"] += 1
 
 
 def paused(course: Course, child: Child, point: str) -> None:
-    wait_until(lambda: child.is_stopped, f"{point} was not reached", 30)
+    is_there = course.rig.is_soon(lambda: child.is_stopped or child.exit_code is not None, WAIT_SECONDS_MAX)
+    expect(is_there and child.exit_code is None, f"{point} was not reached: {child.exit_code}: {course.rig.log_tail()}")
     course.broken["pauses"] += 1

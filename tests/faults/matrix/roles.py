@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Listener
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,11 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import DatabaseError, OperationalError, close_old_connections, connection
+from django.db import Error, OperationalError, close_old_connections, connection
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import get_resolver, reverse
+from psycopg import errors
 
 from accounts import services as account_services
 from credits import plans
@@ -33,7 +35,10 @@ from tests.faults.matrix import invariants
 from tests.remote import make_provider
 
 CREDITS_CENTI = 100_000_000
-CALL_SECONDS = 2  # so long a remote request is one process's alone; in production over a minute
+CALL_SECONDS, FETCH_SECONDS = 2, 4  # so long a remote request is one process's alone; in production over a minute
+LIFE_SECONDS = 600.0  # no process is left behind by a run that was killed
+BUSY_TRIES_MAX = 20  # a lock is waited for three seconds each time
+ANSWERED = (signal.SIGTERM, signal.SIGUSR1)
 
 
 def prepare(teams: int) -> list[dict[str, str]]:
@@ -73,14 +78,34 @@ def serve(address: str) -> None:
                 asking.send((False, traceback.format_exc()))
 
 
+def on(number: int, act: Callable[[], object]) -> None:
+    """Answer a signal from now on, and one that came before this process was ready to."""
+    signal.signal(number, lambda *_: act())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+
+
+def patiently(ask: Callable[[], Any]) -> Any:
+    """A program's request, made again, the same, while it is answered 503: a process that the machine does not let run
+    may keep a lock for longer than anybody waits for one."""
+    for _ in range(BUSY_TRIES_MAX):
+        try:
+            answer = ask()
+        except OperationalError as error:
+            if not isinstance(error.__cause__, errors.LockNotAvailable):
+                raise
+            close_old_connections()
+            continue
+        if answer.status_code != 503:
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"busy {BUSY_TRIES_MAX} times")
+
+
 def submit(key: str, request_key: str, **body: Any) -> dict[str, Any]:
     """One request, through everything the web process has."""
-    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": request_key}
-    answer = Client(headers=headers).post(
-        "/api/v1/generate",
-        {"prompt": "a red fox by a lake", "size": "256x256", "num_inference_steps": 2, "seed": 7, **body},
-        content_type="application/json",
-    )
+    client = Client(headers={"Authorization": f"Bearer {key}", "Idempotency-Key": request_key})
+    asked = {"prompt": "a red fox by a lake", "size": "256x256", "num_inference_steps": 2, "seed": 7, **body}
+    answer = patiently(lambda: client.post("/api/v1/generate", asked, content_type="application/json"))
     return {"status": answer.status_code, "job": answer.json().get("id", ""), "text": answer.content.decode()[:300]}
 
 
@@ -91,16 +116,27 @@ def submit_all(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def cancel(key: str, job: str) -> int:
     """What the interface answered to a cancellation."""
-    return Client(headers={"Authorization": f"Bearer {key}"}).delete(f"/api/v1/jobs/{job}").status_code
+    client = Client(headers={"Authorization": f"Bearer {key}"})
+    return int(patiently(lambda: client.delete(f"/api/v1/jobs/{job}")).status_code)
 
 
 def worker(
-    seconds: float, *, is_endless: bool = False, step_seconds: float = 0.0, is_killing: bool = False, skew: float = 0.0
+    *,
+    step_seconds: float = 0.0,
+    is_killing: bool = False,
+    skew: float = 0.0,
+    attempts_max: int = 0,
+    rests_seconds_max: float = 0,
 ) -> int:
-    """A GPU worker that draws until SIGTERM comes, or nothing is left for a moment. How many jobs it drew.
+    """A GPU worker that draws until SIGTERM comes, or SIGUSR1 and nothing is left. How many jobs it drew.
 
-    An endless one does not mind if nothing is left, until SIGUSR1 comes.
+    With `rests_seconds_max` PostgreSQL ends its transactions that stand still for longer.
     """
+    settings.JOB_ATTEMPTS_MAX = attempts_max or settings.JOB_ATTEMPTS_MAX
+    if rests_seconds_max:
+        connection.settings_dict["OPTIONS"]["options"] += (
+            f" -c idle_in_transaction_session_timeout={round(rests_seconds_max * 1000)}"
+        )
     if skew:
         real = time.time
         time.time = lambda: real() + skew
@@ -110,18 +146,15 @@ def worker(
         engine.before_step = lambda number: os.kill(os.getpid(), signal.SIGSEGV)
     made = Worker(engine, models=["starter"])
     may_end = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: made.ask_to_stop())
-    signal.signal(signal.SIGUSR1, lambda number, frame: may_end.set())
-    if not is_endless:
-        may_end.set()
+    on(signal.SIGTERM, made.ask_to_stop)
+    on(signal.SIGUSR1, may_end.set)
     made.start()
-    drawn, until, idle_since = 0, time.monotonic() + seconds, time.monotonic()
+    drawn, until = 0, time.monotonic() + LIFE_SECONDS
     while time.monotonic() < until and not made.is_stopping:
+        is_last = may_end.is_set()
         count = _drain(made)
         drawn += count
-        if count:
-            idle_since = time.monotonic()
-        elif may_end.is_set() and time.monotonic() - idle_since > 0.1:
+        if is_last and not count:
             break
         time.sleep(0.02)
     made.wait_for_post_stage()
@@ -133,23 +166,23 @@ def _drain(made: Worker) -> int:
     try:
         close_old_connections()
         return made.drain()
-    except DatabaseError:
+    except Error:
         time.sleep(0.1)  # the server is away; the lease and the next look are what saves the job
         return 0
 
 
-def sweep(seconds: float, *, recovered_min: int = 0, attempts_max: int = 0) -> int:
+def sweep(*, recovered_min: int = 0, attempts_max: int = 0) -> int:
     """What beat's worker does, faster. How many jobs were taken back. SIGTERM: one more look, and the end."""
     settings.JOB_ATTEMPTS_MAX = attempts_max or settings.JOB_ATTEMPTS_MAX
     is_stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: is_stopping.set())
-    until, recovered = time.monotonic() + seconds, 0
+    on(signal.SIGTERM, is_stopping.set)
+    until, recovered = time.monotonic() + LIFE_SECONDS, 0
     while time.monotonic() < until:
         is_last = is_stopping.is_set()
         try:
             close_old_connections()
             recovered += sweeper.recover_lost_jobs()
-        except DatabaseError:
+        except Error:
             time.sleep(0.1)
         if is_last or (recovered_min and recovered >= recovered_min):
             break
@@ -157,12 +190,14 @@ def sweep(seconds: float, *, recovered_min: int = 0, attempts_max: int = 0) -> i
     return recovered
 
 
-def remote_worker(seconds: float, place: list[Any]) -> None:
+def remote_worker(place: list[Any], *, attempts_max: int = 0, lease_seconds: float = 0) -> None:
     """The process that lets the provider at `place` draw, until SIGTERM comes."""
-    requests.CALL_SECONDS = requests.FETCH_SECONDS = CALL_SECONDS
+    requests.CALL_SECONDS, requests.FETCH_SECONDS = CALL_SECONDS, FETCH_SECONDS
+    settings.JOB_ATTEMPTS_MAX = attempts_max or settings.JOB_ATTEMPTS_MAX
+    settings.LEASE_SECONDS = lease_seconds or settings.LEASE_SECONDS
     is_stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: is_stopping.set())
-    threading.Timer(seconds, is_stopping.set).start()
+    on(signal.SIGTERM, is_stopping.set)
+    threading.Timer(LIFE_SECONDS, is_stopping.set).start()
     run(RemoteWorker(outgoing.Client(local=[(place[0], place[1])])), is_stopping)
 
 
@@ -181,9 +216,10 @@ def deliver(provider: str, said: dict[str, Any], **how: Any) -> int:
     return int(fake_provider.deliver(reverse("api:provider_webhook", args=[provider]), said, **how).status_code)
 
 
-def count_requests(job: str) -> int:
-    """How often a provider was asked for a job."""
-    return RemoteRequest.objects.filter(job=job).count()
+def requests_of(jobs: list[str]) -> list[str]:
+    """How each request ended that a provider was asked for some jobs."""
+    ends = RemoteRequest.objects.filter(job__in=jobs).values_list("state", "failure")
+    return [f"{state} {failure}".strip() for state, failure in ends]
 
 
 def wait(jobs: list[str], seconds: float) -> dict[str, str]:
@@ -192,7 +228,7 @@ def wait(jobs: list[str], seconds: float) -> dict[str, str]:
     while True:
         try:
             found = {str(pk): status for pk, status in Job.objects.filter(id__in=jobs).values_list("id", "status")}
-        except OperationalError:
+        except Error:
             close_old_connections()
             found = {}
         is_over = len(found) == len(set(jobs)) and not any(status in transitions.OPEN for status in found.values())

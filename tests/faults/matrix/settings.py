@@ -14,7 +14,7 @@ STORAGES = STORAGES | {
             "bucket_name": "pictures",
             "access_key": "a-key-id",
             "secret_key": "a-secret-key",
-            "read_seconds": 0.5,
+            "read_seconds": 3,  # what a stalled request costs; shorter, and a busy machine would stall all of them
         },
     }
 }

@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import selectors
+import signal
 import sys
 import traceback
 from typing import Any
@@ -24,6 +25,8 @@ def main() -> None:
     roles.warm_up()
     gc.collect()
     gc.freeze()  # else each child's first collection copies every page that it shares with this process
+    # A child lets them in when it can answer them: one that is asked to end while it begins must not just die.
+    signal.pthread_sigmask(signal.SIG_BLOCK, roles.ANSWERED)
     say({"ready": True})
     orders = selectors.DefaultSelector()
     orders.register(sys.stdin.fileno(), selectors.EVENT_READ)
