@@ -29,7 +29,7 @@ from tenkaigen.supervisor import Supervisor
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var" / "test"
 ADDRESSES = VAR / "addresses.json"
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = 180
 RUNS_MAX = 16  # at the same time
 VALKEY_DATABASES_PER_RUN = 16  # the run itself, and its xdist workers
 BROWSERS = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

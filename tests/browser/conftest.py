@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.db import connection
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from generation import seed
 from generation.worker import Worker
@@ -20,7 +20,8 @@ from tests.servers import browser_type_launch_args  # noqa: F401
 # Playwright's loop lives in the thread of the tests, and Django would take that for an asynchronous view.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 PASSWORD = "correct horse battery"
-WAIT_MS = 15_000
+WAIT_MS = 30_000  # what comes is there in a moment; a machine that stands still gets the time it takes
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture
@@ -65,6 +66,17 @@ def device(site: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
 
     with working(Worker(engine, models=["starter"]), wait):
         yield engine
+
+
+class Gate:
+    """Keeps the device before a step, until the page has shown what it must show while it is drawn."""
+
+    def __init__(self, engine: FakeEngine, step: int) -> None:
+        self._event = threading.Event()
+        engine.before_step = lambda number: number < step or self._event.wait(2 * WAIT_MS / 1000)
+
+    def open(self) -> None:
+        self._event.set()
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """From a sentence to a picture in a real browser: by hand, by keyboard, and without scripts."""
 
 import re
+import time
 
 from playwright.sync_api import Page, expect
 
 from credits.queries import balance_of
 from generation.models import Job
+from tests.browser.conftest import WAIT_MS, Gate
 from tests.factories import make_user, team_of
 
 SUNSET = "a beautiful sunset over mountains"
@@ -17,7 +19,7 @@ def submit(page: Page, prompt: str = SUNSET) -> None:
 
 
 def test_a_stranger_makes_and_keeps_a_picture(site, device, open_page):
-    device.step_seconds = 0.25
+    gate = Gate(device, step=4)
     page = open_page()
     page.goto(site)
     page.get_by_label("Your picture in a sentence").fill(SUNSET)
@@ -41,6 +43,7 @@ def test_a_stranger_makes_and_keeps_a_picture(site, device, open_page):
     card = page.locator(".job")
     expect(card).to_contain_text(re.compile(r"Step \d of 8"))
     expect(card.locator(".stage__rough")).to_be_visible()
+    gate.open()
     expect(card.locator(".shot img")).to_be_visible()
     expect(card).to_have_count(1)
     expect(page.locator("#balance")).to_contain_text("94")
@@ -108,13 +111,14 @@ def test_a_refusal_is_shown_at_its_field_and_goes_with_the_next_try(site, open_p
 
 
 def test_a_drawing_job_is_canceled_and_costs_nothing(site, device, open_page, sign_in):
-    device.step_seconds = 0.5
+    gate = Gate(device, step=3)
     page = open_page()
     sign_in(page, make_user(credits=50))
     submit(page)
     expect(page.locator(".job")).to_contain_text("Drawing")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".job")).to_contain_text("Canceled. You were not charged.")
+    gate.open()
     expect(page.locator("#balance")).to_contain_text("50")
     expect(page.locator("#quote")).to_contain_text("of 50")
 
@@ -134,6 +138,7 @@ def test_a_failed_job_says_so_and_can_be_tried_again(site, device, open_page, si
 
 def test_a_waiting_card_says_why_and_survives_a_lost_answer(site, open_page, sign_in):
     page = open_page(expects=("ERR_FAILED", "htmx:"))
+    page.clock.install()
     sign_in(page, make_user(credits=50))
     asked = []
     page.route(
@@ -141,7 +146,10 @@ def test_a_waiting_card_says_why_and_survives_a_lost_answer(site, open_page, sig
     )
     submit(page)
     expect(page.locator(".job")).to_contain_text("No worker for Starter is running. Your place is kept.")
-    page.wait_for_timeout(11_500)  # the first answer was lost; the net below asks every ten seconds
+    until = time.monotonic() + WAIT_MS / 1000
+    while len(asked) < 2 and time.monotonic() < until:
+        page.clock.fast_forward(11_000)  # the first answer was lost; the net below asks every ten seconds
+        page.wait_for_timeout(200)
     assert len(asked) >= 2
     expect(page.locator(".toast--error")).to_have_count(0)
 
@@ -214,7 +222,7 @@ def test_without_scripts_everything_essential_works(site, device, open_page):
     expect(page.get_by_role("button", name="See the expansion")).to_be_hidden()
     page.get_by_role("button", name="Generate", exact=True).click()
     page.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}$"))
-    for _ in range(40):
+    for _ in range(150):
         if page.locator(".shot").count():
             break
         page.wait_for_timeout(200)

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from credits.queries import balance_of
 from generation.models import CustomModel, Job, ReferenceModel
 from generation.worker import Worker
-from tests.browser.conftest import WAIT_MS, accessibility_problems, working
+from tests.browser.conftest import Gate, accessibility_problems, working
 from tests.custom import make_reference
 from tests.factories import make_user, team_of
 from tests.fake_engine import FakeEngine
@@ -26,7 +26,7 @@ def trainer(site: str, settings) -> Iterator[FakeEngine]:
     """A worker that trains, with an engine of its own, in a thread of its own. It looks by itself."""
     settings.TRAINING_SAMPLE_STEPS = settings.TRAINING_CHECKPOINT_STEPS = 10
     engine = FakeEngine()
-    engine.step_seconds = 0.05
+    engine.step_seconds = 0.01
     with working(Worker(engine, models=["starter"], kinds=TRAININGS), lambda: time.sleep(0.1)):
         yield engine
 
@@ -76,11 +76,11 @@ def prepare(page: Page) -> None:
     page.get_by_role("button", name="Next: pictures").click()
 
     drop(page, "fox-1.png", png(1))
-    expect(page.locator("#uploads-said")).to_have_text("1 sent.", timeout=WAIT_MS)
+    expect(page.locator("#uploads-said")).to_have_text("1 sent.")
     page.set_input_files("#id_files", [*files(2, 3), {**files(9)[0], "name": "notes.png", "buffer": b"no picture"}])
-    expect(page.locator("#pictures-count")).to_have_text("3 of 40", timeout=WAIT_MS)
+    expect(page.locator("#pictures-count")).to_have_text("3 of 40")
     expect(page.locator(".upload--refused")).to_contain_text("notes.png")
-    expect(page.locator("#uploads-said")).to_have_text("2 sent, 1 not taken.", timeout=WAIT_MS)
+    expect(page.locator("#uploads-said")).to_have_text("2 sent, 1 not taken.")
     page.get_by_label("Caption of picture 1").fill("zuko7 asleep")
     page.get_by_label("Caption of picture 1").blur()
     expect(page.locator(".lesson__said").first).to_have_text("Kept.")
@@ -91,7 +91,7 @@ def prepare(page: Page) -> None:
 def test_a_model_is_made_watched_drawn_with_refined_rolled_back_and_deleted(
     site, device, trainer, look, open_page, sign_in
 ):
-    user = make_user(credits=500)
+    user, gate = make_user(credits=500), Gate(trainer, step=30)
     page = open_page(expects=("422",), reduced_motion="reduce")  # axe would measure what fades
     sign_in(page, user)
     page.goto(f"{site}/models")
@@ -111,9 +111,10 @@ def test_a_model_is_made_watched_drawn_with_refined_rolled_back_and_deleted(
     page.wait_for_url(re.compile(r"/models/[0-9a-f-]{36}$"))
     page.evaluate("window.isTheSamePage = true")
     expect(page.locator("#training")).to_contain_text(re.compile(r"Step \d+ of 60"))
-    expect(page.locator("#training .chart__line")).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator("#training .chart__line")).to_be_visible()
+    gate.open()
     expect(page.locator("#training-samples img")).to_have_count(4)
-    expect(page.locator("#version-1")).to_contain_text("in use", timeout=WAIT_MS)
+    expect(page.locator("#version-1")).to_contain_text("in use")
     expect(page.locator("#toasts")).to_contain_text("ready to draw with")
     assert page.evaluate("window.isTheSamePage")
     model = CustomModel.objects.get()
@@ -129,7 +130,7 @@ def test_a_model_is_made_watched_drawn_with_refined_rolled_back_and_deleted(
     page.goto(f"{site}/models/{model.id}")
     page.get_by_label("Training steps").fill("50")
     page.get_by_role("button", name="Refine").click()
-    expect(page.locator("#version-2")).to_contain_text("in use", timeout=WAIT_MS)
+    expect(page.locator("#version-2")).to_contain_text("in use")
     expect(page.get_by_role("heading", name="Versions side by side")).to_be_visible()
     expect(page.locator(".sheet__sample img")).to_have_count(8)
     page.get_by_role("button", name="Use version 1").click()

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = 120
 
 
 def environment(**extra: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ from tenkaigen.processes import started_at, wait_until
 from tenkaigen.supervisor import Supervisor
 
 IS_ROOT = os.geteuid() == 0
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 90
 
 
 @pytest.fixture(scope="module")

@@ -55,24 +55,25 @@ def finished(job: Job) -> Job | None:
     return Job.objects.filter(id=job.id, status="completed").first()
 
 
-def test_a_submitted_job_is_drawn_with_geminis_words(gemini, tmp_path):
+def test_a_submitted_job_is_drawn_with_geminis_words(gemini, tmp_path, settings):
+    settings.EXPANSION_WAIT_SECONDS = 100  # its words end the wait, however slow the machine
     gemini.always(fake.after(0.5, good("a fox in the morning mist", style="neon")))
     log = tmp_path / "worker.log"
     with running("gpu_worker", log=tmp_path / "gpu.log"), default_worker(gemini, log):
         wait_for(lambda: " ready" in log.read_text(), log=log)
         job = make_job(make_user(credits=100))
-        took = wait_for(lambda: finished(job), seconds=20, log=log)
+        took = wait_for(lambda: finished(job), log=log)
     done = finished(job)
     assert (done.expander, done.style) == ("gemini", "neon"), log.read_text()
     assert done.expanded_prompt == "a fox in the morning mist, neon, cyberpunk, glowing lights at night"
-    assert took < 8 and len(gemini.questions) == 1 and find_drift() == []
+    assert took < settings.EXPANSION_WAIT_SECONDS and len(gemini.questions) == 1 and find_drift() == []
 
 
 def test_without_anybody_to_ask_the_job_is_drawn_with_our_words(gemini, tmp_path, settings):
     settings.EXPANSION_WAIT_SECONDS = 3
     with running("gpu_worker", log=tmp_path / "gpu.log"):
         job = make_job(make_user(credits=100))
-        wait_for(lambda: finished(job), seconds=30, log=tmp_path / "gpu.log")
+        wait_for(lambda: finished(job), log=tmp_path / "gpu.log")
     done = finished(job)
     assert (done.expander, done.expanded_prompt) == ("local", OURS)
     assert (done.claimed_at - done.created_at).total_seconds() >= 3 and gemini.questions == [] and find_drift() == []

@@ -16,14 +16,16 @@ from credits.pricing import Quote
 from generation.models import Job
 from tenkaigen.failpoints import arm
 from tests.factories import give, make_job, make_user, team_of
-from tests.races.ledger import calling, wait_for_waiting
+from tests.races.ledger import calling, patient, wait_for_waiting
 
 FIVE = Quote(100, 5)
 
 
 @pytest.fixture(autouse=True)
 def committed(transactional_db):
-    """Another process sees what a test makes."""
+    """Another process sees what a test makes, and waits for a lock until it is killed."""
+    with patient():
+        yield
 
 
 @pytest.fixture

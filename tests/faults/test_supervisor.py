@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tenkaigen import processes, supervisor
 from tenkaigen.processes import Roster, started_at, wait_until
 from tenkaigen.supervisor import Program, Supervisor
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 def script(name: str, code: str, **options: object) -> Program:
@@ -77,7 +76,7 @@ def test_a_program_that_cannot_be_started_is_tried_again(boss, screen):
 
 
 def test_stop_asks_first_and_kills_what_does_not_listen(boss, screen, monkeypatch):
-    monkeypatch.setattr(supervisor, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor, "GRACE_SECONDS", 2)
     polite = script("polite", "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit('bye'))\nprint('up')\n"
                     "sys.stdout.flush()\ntime.sleep(600)")  # fmt: skip
     deaf = script("deaf", "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\n"
@@ -183,11 +182,10 @@ def all_gone(pids: list[int]) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_everything(supervising, number):
     process, pids = supervising
-    started = time.monotonic()
     process.send_signal(number)
     assert process.wait(timeout=PATIENCE_SECONDS) == 0
     assert all_gone(pids)
-    assert time.monotonic() - started < supervisor.GRACE_SECONDS / 2
+    assert "is killed" not in process.stdout.read()  # asked, and given the time they needed
 
 
 def test_a_killed_supervisor_leaves_nothing_behind(supervising, tmp_path):

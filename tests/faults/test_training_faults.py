@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -36,9 +37,8 @@ def committed(transactional_db, catalogue, bell, settings):
 
 
 @contextmanager
-def trainer(step_seconds: float = 0.0) -> Iterator[Worker]:
+def trainer() -> Iterator[Worker]:
     engine = FakeEngine()
-    engine.step_seconds = step_seconds
     made = Worker(engine, models=["starter"], kinds=KINDS)
     made.start()
     try:
@@ -47,14 +47,24 @@ def trainer(step_seconds: float = 0.0) -> Iterator[Worker]:
         made.stop()
 
 
-def begin(failpoints: str = "", step_seconds: float = 0.0) -> int:
-    """A trainer in a process of its own that does what is queued, as `gpu_worker` does, SIGTERM included; its id."""
+def begin(failpoints: str = "", stays_before: int = 0) -> int:
+    """A trainer in a process of its own that does what is queued, as `gpu_worker` does, SIGTERM included; its id.
+
+    With `stays_before` it waits for SIGTERM before that step.
+    """
     connections.close_all()  # a connection in two processes is none
     if child := os.fork():
         return child
     try:
         arm(failpoints)
-        with trainer(step_seconds) as worker:
+        with trainer() as worker:
+
+            def stay(step: int) -> None:
+                while step == stays_before and not worker.is_stopping:
+                    time.sleep(0.01)
+
+            assert isinstance(worker._engine, FakeEngine)
+            worker._engine.before_step = stay
             signal.signal(signal.SIGTERM, lambda number, frame: worker.ask_to_stop())
             worker.drain()
     finally:
@@ -139,10 +149,10 @@ def test_a_training_that_kills_every_trainer_is_given_up_and_free():
 def test_a_deploy_costs_neither_an_attempt_nor_the_steps_before_the_checkpoint():
     user = make_user(credits=100)
     job = make_training_job(user, steps=STEPS)
-    leaving = begin(step_seconds=0.1)
-    wait_for(ModelVersion.objects.filter(job=job, steps_done__gte=5).exists, seconds=30)
+    leaving = begin(stays_before=8)
+    wait_for(ModelVersion.objects.filter(job=job, steps_done__gte=5).exists)
     os.kill(leaving, signal.SIGTERM)
-    wait_for(Job.objects.filter(id=job.id, status="queued", attempts=0).exists, seconds=10)
+    wait_for(Job.objects.filter(id=job.id, status="queued", attempts=0).exists)
     assert how_it_ended(leaving) == 0
     ((_, first),) = heir().trainings
     assert first >= 5
@@ -153,7 +163,7 @@ def test_a_paused_trainer_comes_back_late_and_changes_nothing(settings):
     user = make_user(credits=100)
     job = make_training_job(user, steps=STEPS)
     zombie = begin("train.after_checkpoint_put=stop@2")
-    wait_for(lambda: os.waitid(os.P_PID, zombie, os.WSTOPPED | os.WNOHANG | os.WNOWAIT), seconds=30)
+    wait_for(lambda: os.waitid(os.P_PID, zombie, os.WSTOPPED | os.WNOHANG | os.WNOWAIT))
     lose_the_lease(job)
     assert [first for _, first in heir().trainings] == [5]
     os.kill(zombie, signal.SIGCONT)

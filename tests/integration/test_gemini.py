@@ -189,17 +189,17 @@ def test_the_deadline_holds_whatever_the_other_side_does(gemini, team, settings,
     gemini.will(reply)
     began = time.monotonic()
     made = suggest(team)
-    assert 0.6 < time.monotonic() - began < 1.2
+    assert 0.6 < time.monotonic() - began < 2.5
     assert made.note == expansion.NOTES["slow"]
 
 
 def test_the_deadline_is_for_both_tries_together(gemini, team, settings):
     suggest(team, prompt="warm up the import")
-    settings.GEMINI_SECONDS_MAX = 1.5
-    gemini.will(fake.after(0.3, fake.error(429)), fake.after(3, good("late")))
+    settings.GEMINI_SECONDS_MAX = 3
+    gemini.will(fake.after(1, fake.error(429)), fake.after(5, good("late")))
     began = time.monotonic()
     assert suggest(team).note == expansion.NOTES["slow"]
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4.3  # 4.5 if the second try had a time of its own
 
 
 def test_only_so_many_wait_at_a_time(gemini, team):

@@ -90,7 +90,7 @@ def test_every_job_is_counted_once(token):
     assert found["tenkaigen_jobs_open", ("image", "starter", "free", "queued")] == 1
     assert found["tenkaigen_jobs_open", ("image", "starter", "free", "processing")] == 1
     assert found["tenkaigen_queue_length", ()] == 1
-    assert 90 <= found["tenkaigen_oldest_waiting_seconds", ("image", "starter")] < 95
+    assert 90 <= found["tenkaigen_oldest_waiting_seconds", ("image", "starter")] < 150
     assert found["tenkaigen_images_total", ("starter",)] == 3
     assert found["tenkaigen_device_seconds_total", ("image", "starter")] == 2.5
     completed = Job.objects.get(status="completed")
@@ -110,7 +110,7 @@ def test_plans_are_told_apart_and_the_oldest_job_is_the_oldest_of_all_plans(toke
     found = scrape(token)
     assert [found["tenkaigen_jobs_open", ("image", "starter", plan, "queued")] for plan in ("free", "pro")] == [1, 1]
     assert found["tenkaigen_jobs_ended_total", ("image", "starter", "pro", "completed")] == 1
-    assert 90 <= found["tenkaigen_oldest_waiting_seconds", ("image", "starter")] < 95
+    assert 90 <= found["tenkaigen_oldest_waiting_seconds", ("image", "starter")] < 150
 
 
 def test_the_days_before_are_remembered_and_not_lost(token):

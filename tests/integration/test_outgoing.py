@@ -284,11 +284,11 @@ def test_time_runs_out_for_whoever_drips(client, web, reply):
     web.answers["/x"] = reply
     began = time.monotonic()
     refusal(client, f"{web.url}/x", FetchFailed, Limits(bytes_max=10_000, seconds_max=0.6))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
 
 
 def test_redirects_share_one_time(client, web):
     web.answers["/slow"] = after(0.4, redirects("/slow"))
     began = time.monotonic()
     refusal(client, f"{web.url}/slow", FetchFailed, Limits(bytes_max=100, seconds_max=0.9, redirects_max=50))
-    assert time.monotonic() - began < 5 and len(web.asked) <= 4
+    assert time.monotonic() - began < 10 and len(web.asked) <= 4

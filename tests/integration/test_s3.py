@@ -51,6 +51,12 @@ def bucket(shim, settings, monkeypatch):
     return default_storage
 
 
+@pytest.fixture
+def hasty(bucket, shim, settings):
+    """The same, for a store that is silent: nobody wants to wait for that for long."""
+    settings.STORAGES = settings.STORAGES | {"default": s3_shim.storage_setting(shim, read_seconds=1)}
+
+
 def held(direct):
     """Every file the store really holds."""
     listed = direct.list_objects_v2(Bucket=s3_shim.BUCKET).get("Contents", [])
@@ -196,7 +202,6 @@ FAULTS = {
     "busy": s3_shim.answer(503),
     "broken": s3_shim.answer(500),
     "stored, but says it was not": s3_shim.store_then_answer(500),
-    "silent": s3_shim.stall,
     "cut at once": s3_shim.cut_upload(0),
     "cut half-way": s3_shim.cut_upload(len(PICTURE) // 2),
     "cut before the last byte": s3_shim.cut_upload(len(PICTURE) - 1),
@@ -207,6 +212,14 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_store_that_fails_for_a_while_has_the_file_once(bucket, shim, direct, fault, times):
     shim.break_next("PUT", *[fault] * times)
+    storage.put("ai-generated/1/a.png", PICTURE)
+    assert held(direct) == {"ai-generated/1/a.png": PICTURE}
+    assert len(shim.calls("PUT")) == times + 1
+
+
+@pytest.mark.parametrize("times", [1, s3.ATTEMPTS_MAX])
+def test_a_store_that_is_silent_for_a_while_has_the_file_once(hasty, shim, direct, times):
+    shim.break_next("PUT", *[s3_shim.stall] * times)
     began = time.monotonic()
     storage.put("ai-generated/1/a.png", PICTURE)
     assert time.monotonic() - began < s3_shim.STALL_SECONDS_MAX / 2  # our patience ends, not the store's
@@ -240,7 +253,7 @@ def test_wrong_keys_are_the_same_typed_failure(bucket, shim, direct, settings):
 
 
 @pytest.mark.parametrize("fault", [s3_shim.answer(503), s3_shim.cut_answer(5000), s3_shim.stall])
-def test_a_download_that_breaks_off_is_read_again(bucket, shim, fault):
+def test_a_download_that_breaks_off_is_read_again(hasty, shim, fault):
     storage.put("ai-generated/1/a.png", PICTURE)
     shim.break_next("GET", fault)
     assert storage.read("ai-generated/1/a.png") == PICTURE

@@ -20,7 +20,7 @@ from tests import s3_shim
 from tests.deployment import EXAMPLE, ROOT, SERVICES, argv_of, last, production
 from tests.integration.test_backup import empty_database
 
-SECONDS_MAX = 60
+SECONDS_MAX = 120
 PUBLIC = EXAMPLE["ALLOWED_HOSTS"]
 MAKE_PERSON = (
     "import django; django.setup(); from tests.factories import make_user;"
@@ -64,7 +64,7 @@ class Machine:
         codes = {}
         for name, process in self.running.items():
             try:
-                codes[name] = process.wait(timeout=30)
+                codes[name] = process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 codes[name] = process.wait(timeout=30)

@@ -117,10 +117,10 @@ def end(count=1, size=46, offset=0, comment=b""):
     ids=unnamed,
 )  # fmt: skip
 def test_what_is_no_zip_or_holds_too_much_is_refused_whole(content):
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(PictureRefused):
         unpacked(content)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_a_zip_larger_than_the_limit_is_not_even_opened(tmp_path):

@@ -40,7 +40,7 @@ def run(worker) -> None:
 
 def happens(check) -> bool:
     """Whether it comes true in time. A step or a store has to ask: an assertion there would be taken for a crash."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not check():
         if time.monotonic() > until:
             return False

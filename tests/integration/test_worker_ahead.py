@@ -3,6 +3,7 @@
 import faulthandler
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 from django.db import DatabaseError
@@ -18,6 +19,7 @@ from tests.factories import allow, make_job, make_user
 def committed(transactional_db, catalogue, bell, settings):
     settings.HEARTBEAT_SECONDS = 0.1
     settings.RETRY_BASE_SECONDS = 0
+    settings.CLAIM_AHEAD_SECONDS = 3600  # from the first step on, however long it took
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def user():
     return made
 
 
-def eventually(check, seconds=10.0):
+def eventually(check, seconds=60.0):
     until = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < until
@@ -168,13 +170,19 @@ def test_a_device_that_hangs_ends_the_process_and_its_jobs_are_tried_again(engin
 
 def test_steps_keep_the_watchdog_quiet(engine, user, settings):
     settings.HANG_SECONDS = 1.5
-    ended = []
-    worker = Worker(engine, models=["starter"], watchdog=lambda on_hang: Watchdog(on_hang, leave=ended.append))
-    worker.start()
     engine.step_seconds = 0.25
-    job = make_job(user, num_inference_steps=10)
-    worker.drain()
-    worker.stop()
+    for _ in range(5):
+        ended, moments = [], [time.monotonic()]
+        engine.before_step = lambda number, moments=moments: moments.append(time.monotonic())
+        worker = Worker(
+            engine, models=["starter"], watchdog=lambda on_hang, ended=ended: Watchdog(on_hang, leave=ended.append)
+        )
+        worker.start()
+        job = make_job(user, num_inference_steps=10)
+        worker.drain()
+        worker.stop()
+        if max(after - before for before, after in pairwise(moments)) < 0.8:
+            break  # else the machine stood still, and the dog was right
     assert ended == [] and of(job)[0] == "completed"
 
 

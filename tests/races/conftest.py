@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.races.ledger import deadlocks
+from tests.races.ledger import deadlocks, patient
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -25,8 +25,10 @@ def no_deadlock(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]
 
 
 @pytest.fixture(autouse=True)
-def commits(transactional_db: None) -> None:
-    """Every race needs rows that other connections can see."""
+def commits(transactional_db: None) -> Iterator[None]:
+    """Every race needs rows that other connections can see, and the time that the machine takes."""
+    with patient():
+        yield
 
 
 @pytest.fixture
