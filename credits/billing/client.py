@@ -50,6 +50,11 @@ def update(kind: str, identity: str, params: Json) -> Json:
     return _call(kind, "update", identity, params=params)
 
 
+def expire(session_id: str) -> Json:
+    """Close a checkout that nobody has paid. Raises: BillingOff, StripeUnavailable (it was paid meanwhile), Gone."""
+    return _call("checkout.sessions", "expire", session_id, params={})
+
+
 def each(kind: str, *, at_most: int, owner: str = "", **params: Any) -> Iterator[Json]:
     """Objects of a list, newest first, page by page; `owner` is the object that the list belongs to.
 

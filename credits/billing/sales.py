@@ -31,7 +31,7 @@ def buy(*, team: Team, user: User | None, offer: Offer, thanks_url: str, back_ur
         AlreadySubscribed: the team has a subscription; it changes in the portal.
         BillingOff, StripeUnavailable.
     """
-    if offer.kind == Kind.PLAN and subscribed(team):
+    if offer.kind == Kind.PLAN and (subscribed(team) or _is_paid_elsewhere(team)):
         raise AlreadySubscribed("Your team has a subscription already. Change it on the billing page.")
     customer = customers.ensure(team)
     purchase = Purchase.objects.create(
@@ -156,6 +156,22 @@ def _give(purchase: Purchase, session: Session) -> None:
         passes.issue(team=purchase.team, product=product, reference=reference, actor="stripe")
     if payment:
         takebacks.apply(payment)
+
+
+def _is_paid_elsewhere(team: Team) -> bool:
+    """Close the checkouts for a plan that a team has open: whoever pays in two windows has two subscriptions."""
+    begun = Purchase.objects.filter(team=team, kind=Kind.PLAN, state=State.OPEN).exclude(session_id=None)
+    for session_id in begun.values_list("session_id", flat=True):
+        try:
+            session = shapes.session(client.fetch("checkout.sessions", str(session_id)))
+            if session.status == "open":
+                session = shapes.session(client.expire(session.id))
+        except Gone:
+            continue
+        if session.status == "complete":
+            follow.settle(session.customer_id)
+        hand_over(session)
+    return subscribed(team) is not None
 
 
 def _session(purchase: Purchase, offer: Offer, thanks_url: str, back_url: str) -> client.Json:

@@ -6,6 +6,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Membership
+from credits import plans
 from credits.models import Pass, Purchase, StripeCustomer
 from tests.factories import make_member, make_user, team_of
 from tests.fake_stripe import subscriptions
@@ -113,6 +114,15 @@ def test_whoever_has_a_plan_changes_it_in_the_portal(shop, team, client):
     (item,) = session["flow"]["subscription_update_confirm"]["items"]
     assert item == {"id": sub["items"]["data"][0]["id"], "price": shop.price("pro")}
     assert Purchase.objects.filter(kind="plan").count() == 1
+
+
+def test_of_two_checkouts_for_a_plan_one_can_be_paid(shop, team, client):
+    first, second = (shop.begin(team, "plan", slug) for slug in ("basic", "pro"))
+    assert not shop.fake.pay(first.session_id) and shop.fake.pay(second.session_id)
+    assert press(client, kind="plan", slug="basic", interval="month") == "/plans"  # nobody has told us yet
+    assert "has a subscription already" in text_of(client.get("/plans"))
+    assert len(shop.store.all("subscription")) == 1 and plans.plan_of(team.pk).slug == "pro"
+    assert sorted(Purchase.objects.values_list("slug", "state")) == [("basic", "expired"), ("pro", "paid")]
 
 
 def test_what_is_not_for_sale_is_refused_in_words(shop, client):
