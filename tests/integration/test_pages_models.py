@@ -299,6 +299,9 @@ def test_a_model_is_refined_compared_rolled_back_and_deleted(user):
     page = client.get(f"/models/{model.id}").content.decode()
     assert "Version 1" in page and "side by side" not in page and f"/studio?custom={model.id}" in page
     order = {"request_key": "r", "shown_centi": services.quote_refinement(model).total_centi, "steps": "80"}
+    assert f'name="shown_centi" value="{order["shown_centi"]}"' in page
+    dearer = client.post(f"/models/{model.id}/refine", order | {"shown_centi": order["shown_centi"] - 1}, headers=HTMX)
+    assert dearer.status_code == 409 and Job.objects.count() == 1
     assert client.post(f"/models/{model.id}/refine", order | {"steps": "7"}).status_code == 400
     assert client.post(f"/models/{model.id}/refine", order | {"parent": "x"}, headers=HTMX).status_code == 422
     assert client.post(f"/models/{model.id}/refine", order, headers=HTMX).status_code == 200

@@ -1,5 +1,6 @@
 """Training pictures come in: hostile files, what is kept of good ones, and what the reader can and cannot do."""
 
+import functools
 import io
 import re
 import subprocess
@@ -99,13 +100,18 @@ def chunks_of(content):
     return kinds
 
 
+@functools.cache
+def refused_files():
+    return list(hostile_files.refused())
+
+
 def in_40s(files):
     return [files[at : at + 40] for at in range(0, len(files), 40)]
 
 
 # --- Hostile files --------------------------------------------------------------------------------------------------
 def test_what_is_no_picture_is_refused_with_a_reason_and_leaves_nothing(model, user, peaks):
-    files = list(hostile_files.refused())
+    files = refused_files()
     assert len(files) >= 60
     before = forget_peak()
     for part in in_40s(files):
@@ -124,7 +130,7 @@ def test_hostile_files_are_answered_in_words(user, model, monkeypatch):
         raise PictureRefused(decoding.COULD_NOT_BE_READ)
 
     monkeypatch.setattr(Decoder, "_ask", refuse)
-    program, files = Program(user), list(hostile_files.refused())
+    program, files = Program(user), refused_files()
     ApiKey.objects.update(scopes=["train"])
     for part in in_40s(files):
         form = {"files": [SimpleUploadedFile(name, content) for name, content in part]}
