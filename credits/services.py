@@ -1,6 +1,7 @@
 """What people and the system do with credits outside a job. All of it goes through the ledger."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -13,7 +14,7 @@ from accounts.models import Team, User
 from credits import ledger, prices
 from credits.amounts import CENTI, show
 from credits.audit import find_drift
-from credits.errors import ReferenceTaken
+from credits.errors import PriceMissing, ReferenceTaken
 from credits.models import Clawback, Grant, Wallet
 from tenkaigen import alarms
 from tenkaigen.errors import Busy
@@ -44,7 +45,13 @@ def welcome(team: Team, user: User, *, is_first: bool = True, **kwargs: object) 
 
 def welcome_centi() -> int:
     """What a new team is given, in hundredths of a credit; 0 for nothing."""
-    return int(prices.current().get("bonus.welcome") * CENTI) if settings.WELCOME_BONUS else 0
+    if not settings.WELCOME_BONUS:
+        return 0
+    try:
+        return int(prices.current().get("bonus.welcome") * CENTI)
+    except PriceMissing as error:  # nobody is kept out by it
+        logger.error("no_welcome_bonus", reason=str(error))
+        return 0
 
 
 @transaction.atomic
@@ -103,11 +110,20 @@ def expire_all(*, look_back: timedelta | None = None) -> int:
     written_off = 0
     for team_id in list(teams):
         try:
-            with transaction.atomic():
-                written_off += bool(ledger.expire(team_id=team_id))
+            written_off += _expire(team_id)
         except Busy:
             logger.info("expire_later", team=str(team_id))
     return written_off
+
+
+def _expire(team_id: UUID) -> bool:
+    """Until nothing is left, however many grants: a lock for each few hundred of them."""
+    lost = False
+    while True:
+        with transaction.atomic():
+            if not ledger.expire(team_id=team_id):
+                return lost
+        lost = True
 
 
 def expire_due() -> int:

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.access import needs
 from accounts.roles import Ability
 from credits import passes
+from credits.errors import PriceMissing
 from credits.queries import PassState, states_of
 from generation import estimates, queries, services, wording
 from generation.cards import card_of, cards_of
@@ -118,11 +119,11 @@ def _composer(request: HtmxRequest, form: GenerateForm) -> dict[str, object]:
 
 
 def _estimate(request: HtmxRequest, values: Mapping[str, object]) -> Estimate | None:
-    """What settings cost and who would pay; None where they are not valid, and the form says why."""
+    """What settings cost and who would pay; None where they are not valid or have no price, and the form says why."""
     form = settings_only(values, request.team)
     try:
         return estimates.of_pictures(request.team, form.to_params()) if form.is_valid() else None
-    except (InvalidParams, ModelNotReady):
+    except (InvalidParams, ModelNotReady, PriceMissing):
         return None
 
 

@@ -1,16 +1,22 @@
 """The price before it is charged: what the page shows, who pays, and what happens when it changes in between."""
 
+from html import unescape
+
 import pytest
+from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
+from accounts.services import create_account
 from credits import passes, queries, services
 from credits.models import Hold, Pass, PassProduct, PriceRule, PriceVersion
 from credits.pricing import Quote
 from credits.queries import Balance
-from generation.models import Job
+from generation.models import ImageModel, Job
 from generation.queries import quote
 from tests.factories import make_job, make_params, make_user, team_of
 from tests.integration.pages import HTMX, client_of, studio_form
+from tests.integration.program import Program
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 
@@ -105,6 +111,30 @@ def test_a_pass_that_ran_out_meanwhile_is_not_paid_in_credits_silently(client, u
     answer = client.post("/studio/submit", studio_form(size="512x512", shown_centi="0"), headers=HTMX)
     assert answer.status_code == 409 and b"This costs 6 credits now, not 0." in answer.content
     assert Job.objects.count() == 1 and queries.balance_of(team) == Balance(10_000, 0)
+
+
+@pytest.mark.parametrize("name", ["image.resolution", "image.base", "complexity.default", "bonus.welcome"])
+def test_a_hole_in_the_prices_is_told_in_words_moves_nothing_and_keeps_nobody_out(client, team, name):
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE credits_pricerule DISABLE TRIGGER USER")  # else there is no way to one
+    PriceRule.objects.filter(name=name).delete()
+    ImageModel.objects.update(complexity=1)
+    sold = name in ("complexity.default", "bonus.welcome")
+    assert client.get("/studio").status_code == 200 and ("–" in quote_of(client)) != sold
+    answer = client.post("/studio/submit", studio_form(), headers=HTMX)
+    program = Program(make_user(credits=100)).post("quotes", {"kind": "creation", "images": 5} if sold else {})
+    if sold:
+        assert answer.status_code == 201 and (program.status_code == 503) == (name == "complexity.default")
+    else:
+        assert answer.status_code == 409 and f"The price list has no {name}. Please tell the operator." in unescape(
+            answer.content.decode()
+        )
+        assert (program.status_code, program.json()["code"]) == (503, "price_missing")
+        assert not Job.objects.exists() and queries.balance_of(team) == Balance(10_000, 0)
+    assert Client().get("/").status_code == Client().get("/accounts/signup/").status_code == 200
+    newcomer = team_of(create_account("new@example.com", "a long password"))
+    assert queries.balance_of(newcomer).available_centi == (0 if name == "bonus.welcome" else 10_000)
 
 
 @pytest.mark.parametrize("shown", ["x", "-1", "1.5", "9" * 400])
