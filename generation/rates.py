@@ -60,11 +60,12 @@ def refuse_crowds(team: Team, limits: Limits) -> None:
         raise QueueFull("The queue is full. Try again in a minute.")
 
 
-def count_upload(team_id: UUID) -> None:
-    """Count one more file that is read for a team, so that none keeps everybody's readers busy. Without Redis none is.
+def count_uploads(team_id: UUID, more: int) -> None:
+    """Count more files that are fetched or read for a team, so that none keeps everybody's readers busy. Without Redis
+    none is counted. With 0 it is only asked.
 
     Raises:
-        TooFast: it was one too many for this day, which ends at midnight UTC.
+        TooFast: there were too many on this day, which ends at midnight UTC.
     """
     if not settings.RATE_LIMITS:
         return
@@ -72,7 +73,7 @@ def count_upload(team_id: UUID) -> None:
     key = f"uploads:{team_id}:{now // DAY_SECONDS}"
     cache.add(key, 0, DAY_SECONDS)
     try:
-        count = cache.incr(key)
+        count = cache.incr(key, more)
     except ValueError:  # the cache has just been emptied
         return
     if count > UPLOADS_A_DAY_MAX:

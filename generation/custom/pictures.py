@@ -62,6 +62,7 @@ def add_files(model: CustomModel, *, user: User | ApiKey, files: Iterable[tuple[
     Raises:
         InvalidParams: more than `UPLOADS_MAX` files.
         TooManyModels: the model or the team's store is full already; nothing was read.
+        TooFast: the team has sent as many as it may in a day; nothing was read.
         ModelNotReady, NoSuchModel: the model is being trained, or was deleted.
     """
     sent = list(files)
@@ -154,6 +155,7 @@ def suggestion(model: CustomModel) -> str:
 
 def _add(model: CustomModel, user: User | ApiKey, entries: Callable[[], Iterable[Entry]], source: str) -> Added:
     limits = limits_of(model.team_id)
+    rates.count_uploads(model.team_id, 0)
     with transaction.atomic():
         _refuse_full(_open(model), limits, 1)
     added: list[TrainingImage] = []
@@ -177,9 +179,9 @@ def _add(model: CustomModel, user: User | ApiKey, entries: Callable[[], Iterable
 
 
 def _take(model: CustomModel, limits: Limits, decoder: Decoder, entry: Entry) -> TrainingImage:
+    rates.count_uploads(model.team_id, 1)
     if entry.refusal:
         raise PictureRefused(entry.refusal)
-    rates.count_upload(model.team_id)
     made = files.make(decoder.read(entry.content))
     if model.pictures.filter(sha256=made.sha256).exists():
         raise PictureRefused(ALREADY_THERE)

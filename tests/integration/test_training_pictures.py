@@ -10,7 +10,7 @@ from accounts.models import Activity
 from credits.models import Plan
 from generation import rates, storage
 from generation.custom import drafts, pictures, services
-from generation.errors import InvalidParams, ModelNotReady, NoSuchModel, PromptRefused, TooManyModels
+from generation.errors import InvalidParams, ModelNotReady, NoSuchModel, PromptRefused, TooFast, TooManyModels
 from generation.models import CustomModel, TrainingImage
 from generation.uploads import likeness
 from tests.custom import add_pictures, make_draft, make_reference
@@ -93,6 +93,8 @@ def test_a_team_sends_so_many_pictures_a_day_whatever_becomes_of_them(model, use
         "Your team has sent 3 pictures today. Go on after midnight UTC."
     ] * 2
     assert (result.end.code, result.end.retry_after_seconds) == ("too_fast", 6_400)
+    with pytest.raises(TooFast, match="after midnight"):  # and nothing is fetched any more
+        pictures.add_urls(model, user=user, urls=["https://example.com/a.png"])
     other = make_user()
     assert len(pictures.add_files(make_draft(other, pictures=0), user=other, files=some(1)).added) == 1
     monkeypatch.setattr(rates, "time", SimpleNamespace(time=lambda: 86_400 * 20_001))
