@@ -55,6 +55,11 @@ def expire(session_id: str) -> Json:
     return _call("checkout.sessions", "expire", session_id, params={})
 
 
+def release(schedule_id: str) -> Json:
+    """Forget a planned change of a subscription, which stays as it is. Raises: BillingOff, StripeUnavailable, Gone."""
+    return _call("subscription_schedules", "release", schedule_id, params={})
+
+
 def each(kind: str, *, at_most: int, owner: str = "", **params: Any) -> Iterator[Json]:
     """Objects of a list, newest first, page by page; `owner` is the object that the list belongs to.
 

@@ -27,6 +27,8 @@ def settle_team(team_id: str) -> None:
         sub = shapes.subscription(data)
         is_ours = (data.get("metadata") or {}).get(MARK) == "yes"
         if team.closed_at and sub.status in COSTS and sub.cancels_at is None:
+            if sub.schedule_id:
+                client.release(sub.schedule_id)
             client.update("subscriptions", sub.id, {"cancel_at_period_end": True, "metadata": {MARK: "yes"}})
         elif not team.closed_at and sub.status in COSTS and is_ours:
             client.update("subscriptions", sub.id, {"cancel_at_period_end": False, "metadata": {MARK: "no"}})

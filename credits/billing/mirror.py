@@ -30,6 +30,7 @@ class State:
     interval: str
     ends_at: datetime | None
     trial_ends_at: datetime | None
+    is_changing: bool  # to another price, with the next invoice
 
 
 def invoices_of(team: Team) -> list[Invoice]:
@@ -57,7 +58,7 @@ def state_of(subscription: Subscription | None) -> State | None:
         return None
     return State(
         sub.status, sub.period_ends_at, price.price_cents, price.currency, price.interval, sub.cancels_at,
-        sub.trial_ends_at,
+        sub.trial_ends_at, bool(sub.schedule_id),
     )  # fmt: skip
 
 

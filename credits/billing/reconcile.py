@@ -44,9 +44,12 @@ def check_and_alarm() -> int:
 
 def forget_old_calls() -> int:
     """Delete what webhook calls said long ago: bodies with names and addresses. The inbox's lines stay."""
-    from djstripe.models import WebhookEventTrigger
+    from djstripe.models import Event, WebhookEventTrigger
 
-    return int(WebhookEventTrigger.objects.filter(created__lt=now() - timedelta(days=CALLS_KEPT_DAYS)).delete()[0])
+    before = now() - timedelta(days=CALLS_KEPT_DAYS)
+    calls, _ = WebhookEventTrigger.objects.filter(created__lt=before).delete()
+    events, _ = Event.objects.filter(djstripe_created__lt=before).delete()
+    return int(calls) + int(events)
 
 
 def _of_subscriptions(since: datetime, repair: bool) -> Iterator[str]:

@@ -54,6 +54,7 @@ class Sub:
     trial_ends_at: datetime | None
     cancels_at: datetime | None
     ended_at: datetime | None
+    schedule_id: str  # not empty: it changes when its period ends, and Stripe lets nothing else end it
 
     @property
     def is_running(self) -> bool:
@@ -140,6 +141,7 @@ def subscription(data: Json) -> Sub:
         trial_ends_at=_moment_or_none(data.get("trial_end")),
         cancels_at=_moment_or_none(data.get("cancel_at")),
         ended_at=_moment_or_none(data.get("ended_at")),
+        schedule_id=_id(data.get("schedule")),
     )
 
 

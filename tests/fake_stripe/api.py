@@ -14,7 +14,7 @@ KINDS = {
     "charges": "charge", "refunds": "refund", "disputes": "dispute", "checkout/sessions": "checkout.session",
     "billing_portal/sessions": "billing_portal.session", "events": "event", "accounts": "account",
     "billing_portal/configurations": "billing_portal.configuration", "webhook_endpoints": "webhook_endpoint",
-    "subscription_items": "subscription_item",
+    "subscription_items": "subscription_item", "subscription_schedules": "subscription_schedule",
 }  # fmt: skip
 PAGE = 10
 PAGE_MAX = 100
@@ -137,6 +137,8 @@ def _number(text: str | None) -> int | None:
 
 def _change(store: Store, found: Object, asked: Object) -> Object:
     if found["object"] == "subscription":
+        if found["schedule"] and "cancel_at_period_end" in asked:
+            raise Refused("The subscription is managed by a schedule: its cancelation cannot be changed directly.")
         items = asked.get("items") or [{}]
         wanted = _known(asked, "cancel_at_period_end", "metadata") | _known(items[0], "price")
         return subscriptions.update(store, found, **wanted)
@@ -162,6 +164,8 @@ def _act(store: Store, found: Object, act: str, asked: Object) -> Object:
     if (found["object"], act) == ("invoice", "pay"):
         invoices.attempt(store, found)
         return found
+    if (found["object"], act) == ("subscription_schedule", "release"):
+        return subscriptions.release(store, found)
     if (found["object"], act) == ("checkout.session", "expire"):
         return checkout.expire(store, found)
     raise Refused(f"Unrecognized request URL (…/{act}).", status=404)

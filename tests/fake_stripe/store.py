@@ -17,6 +17,7 @@ PREFIXES = {
     "invoice": "in", "line_item": "il", "invoice_payment": "inpay", "payment_intent": "pi", "charge": "ch",
     "refund": "re", "dispute": "du", "checkout.session": "cs_test", "billing_portal.session": "bps",
     "billing_portal.configuration": "bpc", "webhook_endpoint": "we", "event": "evt", "payment_method": "pm",
+    "subscription_schedule": "sub_sched",
 }  # fmt: skip
 
 

@@ -71,6 +71,8 @@ def update(store: Store, sub: Object, **asked: Any) -> Object:
     if "cancel_at_period_end" in asked:
         is_wanted = asked["cancel_at_period_end"] in (True, "true")
         item = sub["items"]["data"][0]
+        if is_wanted and sub["schedule"]:  # so the portal; the API asks for it first
+            release(store, store.get(sub["schedule"]))
         sub["cancel_at_period_end"] = is_wanted
         sub["cancel_at"] = item["current_period_end"] if is_wanted else None
         sub["canceled_at"] = store.now() if is_wanted else None
@@ -82,17 +84,25 @@ def update(store: Store, sub: Object, **asked: Any) -> Object:
     return sub
 
 
+def release(store: Store, schedule: Object) -> Object:
+    """The planned change is off; the subscription goes on as it is."""
+    sub = store.get(schedule["_of"], "subscription")
+    schedule["status"], sub["schedule"], sub["_next_price"] = "released", None, None
+    return schedule
+
+
 def change_price(store: Store, sub: Object, new: Object) -> None:
     """As the portal is set up: dearer at once and invoiced, cheaper or shorter at the end of the period."""
     item = sub["items"]["data"][0]
     old = item["price"]
     if new["id"] == old["id"]:
-        sub["_next_price"] = None
+        sub["_next_price"] = sub["schedule"] = None
         return
     is_longer = new["recurring"]["interval"] == "year" and old["recurring"]["interval"] == "month"
     if new["unit_amount"] < old["unit_amount"] or (old["recurring"]["interval"] == "year" and is_longer is False
                                                    and new["recurring"]["interval"] == "month"):  # fmt: skip
         sub["_next_price"] = new["id"]
+        sub["schedule"] = sub["schedule"] or store.new("subscription_schedule", status="active", _of=sub["id"])["id"]
         return
     now, begin, end = store.now(), item["current_period_start"], item["current_period_end"]
     if sub["status"] == "trialing":
@@ -128,7 +138,7 @@ def renew(store: Store, sub: Object) -> None:
         return
     if sub["_next_price"]:
         item["price"] = store.get(sub["_next_price"], "price")
-        sub["_next_price"] = None
+        sub["_next_price"] = sub["schedule"] = None
     price, begin = item["price"], item["current_period_end"]
     interval = price["recurring"]["interval"]
     set_period(sub, begin, next_after(sub["billing_cycle_anchor"], interval, begin))

@@ -75,6 +75,17 @@ def test_a_team_that_never_bought_leaves_no_line(shop, team, user):
     assert not StripeEvent.objects.exists()
 
 
+def test_a_planned_downgrade_keeps_no_deleted_team_alive(shop, team, user):
+    """Stripe refuses to end what a schedule rules."""
+    sub = shop.subscribe(team, "pro")
+    subscriptions.update(shop.store, sub, price=shop.price("basic"))
+    close(team, user)
+    shop.deliver_all([])
+    assert (sub["schedule"], sub["cancel_at_period_end"]) == (None, True)
+    shop.fake.go_to(sub["items"]["data"][0]["current_period_end"])
+    assert sub["status"] == "canceled"
+
+
 @pytest.mark.parametrize("status", ["unpaid", "paused"])
 def test_what_could_cost_again_ends_too(shop, team, user, status):
     sub = shop.subscribe(team, "basic")

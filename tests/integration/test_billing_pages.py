@@ -175,6 +175,15 @@ def test_a_failed_payment_is_said_on_the_billing_page(shop, team, client):
     assert "Your last payment did not succeed." in text_of(client.get("/billing"))
 
 
+def test_a_planned_downgrade_names_no_price_that_will_not_be_asked(shop, team, client):
+    sub = shop.subscribe(team, "pro")
+    subscriptions.update(shop.store, sub, price=shop.price("basic"))
+    assert shop.post(shop.event("customer.subscription.updated")).status_code == 200
+    shop.deliver_all()
+    page = text_of(client.get("/billing"))
+    assert "when the change you asked for begins" in page and "INR 2,999 for a month" not in page
+
+
 def test_a_cancelled_plan_says_when_it_ends(shop, team, client):
     sub = shop.subscribe(team, "basic")
     subscriptions.update(shop.store, sub, cancel_at_period_end=True)

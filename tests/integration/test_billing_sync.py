@@ -4,11 +4,11 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from djstripe.models import WebhookEndpoint, WebhookEventTrigger
+from djstripe.models import Event, WebhookEndpoint, WebhookEventTrigger
 
 from credits import plans
 from credits.billing import inbox, reconcile, setup
-from credits.models import Grant, Pass, Payment, PlanPrice, StripeSetup, Subscription
+from credits.models import Grant, Pass, Payment, PlanPrice, StripeEvent, StripeSetup, Subscription
 from tenkaigen import alarms
 from tests.billing import grants_of
 from tests.factories import make_user, team_of
@@ -99,7 +99,10 @@ def test_old_webhook_calls_are_forgotten(shop, team):
     shop.post(shop.event("checkout.session.completed"))
     assert reconcile.forget_old_calls() == 0
     WebhookEventTrigger.objects.update(created="2020-01-01T00:00:00Z")
-    assert reconcile.forget_old_calls() > 0 and not WebhookEventTrigger.objects.exists()
+    assert reconcile.forget_old_calls() == 1 and not WebhookEventTrigger.objects.exists()
+    Event.objects.update(djstripe_created="2020-01-01T00:00:00Z")
+    assert reconcile.forget_old_calls() == 1 and not Event.objects.exists()
+    assert StripeEvent.objects.count() == 1  # so that none is taken twice
 
 
 def test_setting_up_again_makes_nothing_twice(shop, settings):
