@@ -1,4 +1,7 @@
-"""Counts of a day without anybody's name: visits and alarms. No cookie, no address, nothing that leads to a person."""
+"""Counts of a day without anybody's name: visits, alarms, answers of the REST interface.
+
+No cookie, no address, nothing that leads to a person.
+"""
 
 from datetime import date
 
@@ -12,6 +15,7 @@ logger = structlog.get_logger(__name__)
 
 VISIT = "visit"
 ALARM = "alarm:"
+ANSWER = "api:"
 NAME_CHARS_MAX = 40
 UPSERT = """
 INSERT INTO generation_daycount (day, name, count) VALUES (%s, %s, %s)
@@ -36,6 +40,11 @@ def add_soon(name: str) -> None:
         add(name)
     except DatabaseError as error:
         logger.warning("count_lost", name=name, error=type(error).__name__)
+
+
+def add_if_cheap(name: str) -> None:
+    """As `add_soon`, for what happens so often that without Redis it is rather not counted."""
+    events.add_to_count(f"{timezone.localdate()}|{name}")
 
 
 def write_down() -> int:

@@ -1,4 +1,7 @@
-"""Counts visits: strangers who open the landing page from elsewhere. No cookie is set, so it is views, not people."""
+"""Counts visits: strangers who open the landing page from elsewhere. No cookie is set, so it is views, not people.
+
+And the answers of the REST interface, by the first digit of their status.
+"""
 
 import re
 from collections.abc import Callable
@@ -9,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from generation import counts
 
 LANDING = "generation:landing"
+API = "/api/"
 MACHINES = re.compile(r"bot|crawl|spider|slurp|preview|monitor|probe|curl|wget|python|http", re.IGNORECASE)
 
 
@@ -22,6 +26,19 @@ class VisitMiddleware:
         response = self.get_response(request)
         if is_visit(request, response):
             counts.add_soon(counts.VISIT)
+        return response
+
+
+class ApiCountMiddleware:
+    """Count every answer of the REST interface, those of code that broke included."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if request.path_info.startswith(API):
+            counts.add_if_cheap(f"{counts.ANSWER}{response.status_code // 100}xx")
         return response
 
 

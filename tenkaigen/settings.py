@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "accounts.middleware.ClosedPersonMiddleware",
     "accounts.middleware.StaffMfaMiddleware",
     "generation.middleware.VisitMiddleware",
+    "generation.middleware.ApiCountMiddleware",
 ]
 
 TEMPLATES = [

@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from generation import owner
 from generation import report as reports
 
 CHOICES = (7, 30, 90, 365)
@@ -41,11 +42,13 @@ class Plot:
 
 def report(request: HttpRequest) -> HttpResponse:
     days = days_of(request.GET.get("days", ""))
-    made = reports.make(reports.last_days(days))
+    span = reports.last_days(days)
+    made = reports.make(span)
     context = {
         **admin.site.each_context(request),
         "title": f"Report: {days} days",
         "report": made,
+        "owner": owner.figures(span, made),
         "plots": plots_of(made),
         "days": days,
         "choices": CHOICES,

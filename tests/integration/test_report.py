@@ -256,7 +256,7 @@ def test_the_command_for_people():
     out = StringIO()
     call_command("report", "--days", "3", stdout=out)
     lines = out.getvalue().splitlines()
-    assert len(lines) == 1 + 3 + 1 + 1 and lines[0].split()[:3] == ["name", "images", "jobs"]
+    assert len(lines) == 1 + 3 + 1 + 1 + 1 and lines[0].split()[:3] == ["name", "images", "jobs"]
     assert lines[-1] == "No costs: DEVICE_PRICE_PER_HOUR is not set."
     with pytest.raises(CommandError, match="1 to 366"):
         call_command("report", "--days", "0")

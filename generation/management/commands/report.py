@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from generation import owner
 from generation import report as reports
 from generation.report import Funnel, Line, Report
 
@@ -29,15 +30,33 @@ class Command(BaseCommand):
     def handle(self, *, days: int, **options: object) -> None:
         if not 1 <= days <= reports.DAYS_MAX:
             raise CommandError(f"--days must be from 1 to {reports.DAYS_MAX}")
-        made = reports.make(reports.last_days(days))
+        span = reports.last_days(days)
+        made = reports.make(span)
         rows = list(rows_of(made))
         if options["csv"]:
             csv.writer(self.stdout, lineterminator="").writerows([COLUMNS, *rows])
             return
         for line in aligned([SHOWN, *([row[COLUMNS.index(name)] for name in SHOWN] for row in rows)]):
             self.stdout.write(line)
+        for line in words_of(owner.figures(span, made)):
+            self.stdout.write(line)
         if made.total.cost is None:
             self.stdout.write("No costs: DEVICE_PRICE_PER_HOUR is not set.")
+
+
+def words_of(asked: owner.Figures) -> Iterator[str]:
+    """The owner's figures, one fact a line; what nobody can divide is left out."""
+    yield f"people who made images: {asked.people}"
+    shares = [
+        ("images per person", asked.images_per_person, ""),
+        ("credits used of those granted", asked.used_percent, " %"),
+        ("buyers of visits", asked.buyers_percent, " %"),
+        ("REST answers that refused (4xx)", asked.refused_percent, " %"),
+        ("REST answers that failed (5xx)", asked.failed_percent, " %"),
+    ]
+    yield from (f"{name}: {share:.1f}{unit}" for name, share, unit in shares if share is not None)
+    for paid in asked.paid:
+        yield f"paid in {paid.currency}: {paid.cents / 100:.2f}, teams: {paid.teams}"
 
 
 def rows_of(made: Report) -> Iterator[list[str]]:
