@@ -47,9 +47,10 @@ def days_of(team: Team, days: int = CHART_DAYS) -> list[Day]:
 
 
 def grants_of(team: Team) -> list[Grant]:
-    """Grants that have not ended and have something left, in the order in which they end."""
+    """Grants that count now and have something left, in the order in which they end: what the balance is made of."""
     lasting = Q(expires_at=None) | Q(expires_at__gt=Now())
-    grants = Grant.objects.filter(lasting, wallet__team=team, available_centi__gt=0).select_related("of_pass")
+    grants = Grant.objects.filter(lasting, wallet__team=team, available_centi__gt=0, effective_at__lte=Now())
+    grants = grants.select_related("of_pass")
     return list(grants.order_by("expires_at", "burn_rank", "id")[:ROWS_MAX])
 
 

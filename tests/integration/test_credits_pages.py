@@ -70,6 +70,8 @@ def test_the_five_figures_of_a_team_with_everything(user, team, django_assert_nu
         total_allocated=10_000 + 200_000 + 5_000,
         next_replenishment_at=period.ends_at,
     )
+    listed = [grant for grant in queries.grants_of(team) if grant.unit == Grant.Unit.CREDIT]
+    assert sum(grant.available_centi for grant in listed) == seen.available_credits
 
 
 @pytest.mark.parametrize("change", [{"ends_at": 5}, {"ends_at": 0}, {"anchor_at": 5}])
