@@ -334,6 +334,14 @@ def test_a_model_is_refined_compared_rolled_back_and_deleted(user):
     assert b"Teach it something of yours" in client.get("/models").content
 
 
+def test_a_model_without_any_version_left_can_be_trained_again(user):
+    model, client = make_model(user), client_of(user)
+    answer = client.post(f"/models/{model.id}/versions/1/delete", headers=HTMX).content.decode()
+    assert "there is none to draw with" in answer and f'href="/models/{model.id}/check"' in answer
+    client.post(f"/models/{model.id}/check", {"request_key": "k", "has_consent": "on"})
+    assert [version.iteration for version in queries.versions_of(model)] == [0, 0]
+
+
 def test_a_viewer_sees_and_cannot_act(user):
     model, draft = make_model(user), make_draft(user)
     viewer = client_of(make_member(team_of(user), Role.VIEWER))
