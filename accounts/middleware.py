@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
+from django_htmx.http import HttpResponseClientRefresh
 
 from accounts import services
 from accounts.models import Membership, Team
@@ -35,6 +36,12 @@ class TeamMiddleware:
         request.membership = membership  # type: ignore[attr-defined]
         request.team = SimpleLazyObject(partial(find_team, membership))  # type: ignore[attr-defined]
         return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: object, args: object, kwargs: object) -> HttpResponse | None:
+        """A page that was opened in another team orders nothing in this one: it is loaded anew, and shows this one."""
+        shown = request.headers.get("X-Team")
+        team = request.team if shown else None  # type: ignore[attr-defined]
+        return HttpResponseClientRefresh() if team and shown != str(team.pk) else None
 
 
 class ClosedPersonMiddleware:

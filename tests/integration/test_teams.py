@@ -10,8 +10,9 @@ from accounts import services
 from accounts.errors import MemberGone, NotAllowed, OwnerStays, TooLate, TooManyTeams
 from accounts.models import Activity, ApiKey, Membership, Team
 from accounts.queries import find_key
+from generation.models import Job
 from tests.factories import make_job, make_member, make_user, team_of
-from tests.integration.pages import client_of
+from tests.integration.pages import HTMX, client_of, studio_form
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 Role = Membership.Role
@@ -64,6 +65,25 @@ def test_nobody_switches_into_a_team_they_are_not_in():
     client, foreign = client_of(make_user(name="Ana")), team_of(make_user())
     assert client.post(f"/teams/{foreign.pk}/switch").status_code == 404
     assert "Team: Ana" in client.get("/studio").content.decode()
+
+
+@pytest.mark.parametrize("moves", ["switched in another tab", "was removed"])
+def test_a_page_that_was_opened_in_another_team_orders_nothing_in_this_one(moves):
+    owner, user = make_user(credits=100), make_user(credits=100)
+    team, own = team_of(owner), team_of(user)
+    Membership.objects.create(user=user, team=team, role=Role.MEMBER)
+    client = client_of(user)
+    client.post(f"/teams/{team.pk}/switch")
+    assert f'"X-Team": "{team.pk}"' in client.get("/studio").content.decode()
+    if moves == "was removed":
+        services.remove_member(member=place(user, team), actor=owner)
+    else:
+        client.post(f"/teams/{own.pk}/switch")
+    answer = client.post("/studio/submit", studio_form(), headers=HTMX | {"X-Team": str(team.pk)})
+    assert answer["HX-Refresh"] == "true" and not Job.objects.exists()
+    assert f'"X-Team": "{own.pk}"' in client.get("/studio").content.decode()
+    assert client.post("/studio/submit", studio_form(), headers=HTMX | {"X-Team": str(own.pk)}).status_code == 201
+    assert Job.objects.get().team == own
 
 
 def test_a_person_owns_a_limited_number_of_teams(monkeypatch):
