@@ -1,15 +1,13 @@
 """The one lock of the ledger: a team's wallet row."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from uuid import UUID
 
-from django.db import OperationalError, connection
-from psycopg import errors
+from django.db import connection
 
 from credits.errors import UnknownTeam
 from credits.models import Wallet
-from tenkaigen.errors import Busy
+from tenkaigen import busy
 
 COLUMNS = ("id", "team_id", "available_centi", "held_centi", "debt_centi", "seq", "frozen_reason")
 # NO KEY: rows that only refer to the wallet may be inserted meanwhile.
@@ -34,20 +32,13 @@ def lock_wallet(team_id: UUID) -> Wallet:
         return _locked(team_id)
 
 
-@contextmanager
-def waiting() -> Iterator[None]:
+def waiting() -> AbstractContextManager[None]:
     """Around a statement that locks a wallet, or a row that is locked before it.
 
     Raises:
         Busy: another transaction kept the row longer than `lock_timeout`.
     """
-    assert connection.in_atomic_block, "money moves inside the caller's transaction"
-    try:
-        yield
-    except OperationalError as error:
-        if isinstance(error.__cause__, errors.LockNotAvailable):
-            raise Busy("Your credits are being counted right now. Try again in a moment.") from error
-        raise
+    return busy.waiting("Your credits are being counted right now. Try again in a moment.")
 
 
 def _locked(team_id: UUID) -> Wallet:

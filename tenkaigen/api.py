@@ -12,7 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
-from tenkaigen.errors import DomainError
+from tenkaigen.busy import WORDS, is_lock_timeout
+from tenkaigen.errors import Busy, DomainError
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -81,6 +82,8 @@ class SmallJSONParser(JSONParser):
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Print every refusal as `{"code", "message"}`, with the fields that were wrong where there are any."""
+    if is_lock_timeout(error):
+        error = Busy(WORDS)
     if isinstance(error, DomainError):
         refusal = {"code": error.code, "message": str(error), "fields": getattr(error, "fields", None), **error.details}
         response = Response({k: v for k, v in refusal.items() if v is not None}, status=error.http_status)

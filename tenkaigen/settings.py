@@ -86,6 +86,7 @@ MIDDLEWARE = [
     "accounts.middleware.StaffMfaMiddleware",
     "generation.middleware.VisitMiddleware",
     "generation.middleware.ApiCountMiddleware",
+    "tenkaigen.busy.BusyMiddleware",
 ]
 
 TEMPLATES = [

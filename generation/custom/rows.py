@@ -1,16 +1,12 @@
 """The one lock of a model: its row. Whoever changes it, its versions or its pictures takes this first."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from uuid import UUID
-
-from django.db import OperationalError, connection
-from psycopg import errors
 
 from accounts.models import Team
 from generation.errors import NoSuchModel
 from generation.models import CustomModel, ModelVersion
-from tenkaigen.errors import Busy
+from tenkaigen import busy
 
 
 def lock(model: CustomModel) -> CustomModel:
@@ -40,13 +36,6 @@ def own(model: CustomModel, version: ModelVersion) -> ModelVersion:
     return model.versions.get(pk=version.pk)
 
 
-@contextmanager
-def waiting() -> Iterator[None]:
+def waiting() -> AbstractContextManager[None]:
     """Around a statement that locks rows. Raises: Busy, where the lock did not come in time."""
-    assert connection.in_atomic_block, "a lock lasts as long as the caller's transaction"
-    try:
-        yield
-    except OperationalError as error:
-        if isinstance(error.__cause__, errors.LockNotAvailable):
-            raise Busy("Somebody is changing this model right now. Try again in a moment.") from error
-        raise
+    return busy.waiting("Somebody is changing this model right now. Try again in a moment.")

@@ -7,13 +7,15 @@ from threading import Barrier, Event, Lock
 from time import sleep
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test import Client
 
 from credits.audit import find_drift
 from credits.queries import balance_of
 from generation import services, slots, transitions
 from generation.models import Image, Job, TeamSlot
 from tests.factories import allow, make_job, make_user, team_of
+from tests.integration.program import Program
 from tests.races.test_wallet_races import deadlocks
 
 TRIES = 300
@@ -173,3 +175,21 @@ def test_without_the_fence_a_canceled_job_is_delivered_for_nothing(monkeypatch):
     assert transitions.finish(job, [picture(job)])
     job.refresh_from_db()
     assert (job.status, job.charged_centi, Image.objects.count()) == ("completed", 0, 1)
+
+
+def test_who_waits_too_long_for_a_job_is_told_to_try_again_and_changes_nothing(run_together):
+    user = make_user(credits=100)
+    job, browser, program = make_job(user), Client(), Program(user)
+    browser.force_login(user)
+
+    def impatient():
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '100ms'")
+        return browser.post(f"/jobs/{job.id}/cancel"), program.delete(f"jobs/{job.id}")
+
+    with transaction.atomic():
+        Job.objects.select_for_update().get()
+        ((page, answer),) = run_together([impatient])
+    assert [(one.status_code, one.headers["Retry-After"]) for one in (page, answer)] == [(503, "1")] * 2
+    assert "Try again in a moment." in page.content.decode() and answer.json()["code"] == "busy"
+    assert Job.objects.get().status == "queued" and balance_of(team_of(user)).held_centi == 600
