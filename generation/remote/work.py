@@ -3,7 +3,6 @@
 All it must remember stands in rows, so that one that dies is replaced by the next without ordering anything twice.
 """
 
-import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from generation.remote import calls, deliveries, requests, wire
 from generation.remote.calls import CallFailed, Gateway
 from tenkaigen import alarms, outgoing
 from tenkaigen.failpoints import failpoint
+from tenkaigen.signals import Stop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -255,11 +255,11 @@ class Errand:
         requests.close(self._request, state, failure=reason)
 
 
-def run(worker: RemoteWorker, is_stopping: threading.Event) -> None:
+def run(worker: RemoteWorker, stop: Stop) -> None:
     """Tick until told to stop."""
     worker.start()
     try:
-        while not is_stopping.wait(settings.REMOTE_TICK_SECONDS):
+        while not stop.wait(settings.REMOTE_TICK_SECONDS):
             try:
                 close_old_connections()
                 worker.tick()

@@ -2,9 +2,9 @@
 
 import argparse
 import signal
-import threading
 from pathlib import Path
 
+from tenkaigen.signals import Stop
 from tests.fake_stripe.server import FakeStripe
 
 
@@ -16,10 +16,9 @@ def main() -> None:
     fake = FakeStripe(port=given.port, file=given.file, delivers=True)
     fake.serve()
     print(f"A fake Stripe answers at {fake.url}", flush=True)
-    over = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *args: over.set())
-    over.wait()
+    stop = Stop(signal.SIGTERM, signal.SIGINT)
+    while not stop.wait(60):
+        pass
     fake.close()
 
 

@@ -10,6 +10,7 @@ from django.db import connection
 from generation.models import Image, ProviderDelivery
 from generation.remote import requests, work
 from tenkaigen import outgoing
+from tenkaigen.signals import Stop
 from tests.factories import make_job, make_user
 from tests.fake_provider import FakeProvider, sends_json
 from tests.remote import configure, credits_of, fresh, hook, make_provider, remote_worker, run_threads, states
@@ -87,19 +88,19 @@ def test_the_process_works_until_it_is_told_to_stop(fake, settings):
     fake.is_instant = True
     user = make_user(credits=100)
     job = make_job(user)
-    stopping = threading.Event()
-    process = threading.Thread(target=lambda: run_then_close(fake, stopping))
+    stop = Stop()
+    process = threading.Thread(target=lambda: run_then_close(fake, stop))
     process.start()
     until = time.monotonic() + 30
     while fresh(job).status != "completed" and time.monotonic() < until:
         time.sleep(0.05)
-    stopping.set()
+    stop.ask()
     process.join(timeout=30)
     assert not process.is_alive() and fresh(job).status == "completed" and credits_of(user) == (9400, 0)
 
 
-def run_then_close(fake: FakeProvider, stopping: threading.Event) -> None:
-    work.run(work.RemoteWorker(outgoing.Client(local=[fake.place])), stopping)
+def run_then_close(fake: FakeProvider, stop: Stop) -> None:
+    work.run(work.RemoteWorker(outgoing.Client(local=[fake.place])), stop)
     connection.close()
 
 

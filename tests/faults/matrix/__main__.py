@@ -2,6 +2,7 @@
 
 import argparse
 import secrets
+import signal
 import sys
 
 from tests.faults.matrix.course import LONG, SHORT, run
@@ -16,6 +17,7 @@ def main() -> int:
         "--minutes", type=float, default=0, help="begin no row after so many; the table says how many were done"
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that everything is ended
     print(f"seed {options.seed}", flush=True)
     try:
         totals = run(

@@ -19,7 +19,6 @@ from tests.faults.matrix.rig import standing
 
 Row = Callable[[Course], None]
 TEAMS = 24  # the dead keep the places of their teams until they are swept
-AT_ONCE = 8  # processes that are armed side by side
 POINTS = {
     *rows.WORKER_POINTS, *rows.SUBMIT_POINTS, *rows.STOP_POINTS, *rows.OTHER_POINTS,
     *remote.REMOTE_POINTS, remote.WEBHOOK_POINT,
@@ -35,10 +34,12 @@ class Amounts:
     redis_wipes: int
     postgres_stops: int
     restarts: int
+    others: int  # of each row that is not counted by its kind
+    at_once: int  # processes that are armed side by side
 
 
-SHORT = Amounts(kills=60, pauses=12, redis_wipes=2, postgres_stops=1, restarts=2)
-LONG = Amounts(kills=2000, pauses=300, redis_wipes=100, postgres_stops=50, restarts=50)
+SHORT = Amounts(kills=60, pauses=12, redis_wipes=2, postgres_stops=1, restarts=2, others=1, at_once=8)
+LONG = Amounts(kills=2000, pauses=300, redis_wipes=100, postgres_stops=50, restarts=50, others=15, at_once=16)
 
 
 @contextmanager
@@ -55,14 +56,16 @@ def prepared(seed: int) -> Iterator[Course]:
 
 def plan(amounts: Amounts, luck: random.Random) -> list[tuple[str, Row]]:
     """Every row of a run by name, in the order of its seed."""
-    times = max(amounts.kills // 60, 1)
-    planned = [row for number in range(times) for row in _once(is_with_long_waits=number < 5)]
+    planned = [row for number in range(amounts.others) for row in _once(is_with_long_waits=number < 5)]
     around_submit = max(amounts.kills // 10, len(rows.SUBMIT_POINTS))
-    planned += _in_groups("submits killed", rows.submits_killed, rows.SUBMIT_POINTS, around_submit)
     # A poisoned job takes two of the others' kills, besides one each of cancel, sweepers and webhook.
-    at_worker = amounts.kills - around_submit - times * (5 + len(remote.REMOTE_POINTS))
-    planned += _in_groups("workers killed", rows.workers_killed, rows.WORKER_POINTS, at_worker)
-    planned += _in_groups("workers paused", rows.workers_paused, rows.STOP_POINTS, amounts.pauses)
+    at_worker = amounts.kills - around_submit - amounts.others * (5 + len(remote.REMOTE_POINTS))
+    for name, row, points, number in (
+        ("submits killed", rows.submits_killed, rows.SUBMIT_POINTS, around_submit),
+        ("workers killed", rows.workers_killed, rows.WORKER_POINTS, at_worker),
+        ("workers paused", rows.workers_paused, rows.STOP_POINTS, amounts.pauses),
+    ):
+        planned += [(name, partial(row, points=group)) for group in _groups(points, number, amounts.at_once)]
     planned += [
         ("redis wiped", partial(outages.redis_wiped, is_killed=number % 2 == 1))
         for number in range(amounts.redis_wipes)
@@ -96,13 +99,10 @@ def _once(*, is_with_long_waits: bool) -> list[tuple[str, Row]]:
     return planned + ([("redis half open", outages.redis_half_open)] if is_with_long_waits else [])
 
 
-def _in_groups(
-    name: str, row: Callable[..., None], points: Sequence[str], number: int
-) -> list[tuple[str, Row]]:  # fmt: skip
-    """So many points, each as often as the others, and as many side by side as fit."""
+def _groups(points: Sequence[str], number: int, at_once: int) -> list[list[str]]:
+    """So many points, each as often as the others, and as many side by side as may be."""
     wanted = list(islice(cycle(points), number))
-    groups = [wanted[first : first + AT_ONCE] for first in range(0, number, AT_ONCE)]
-    return [(name, partial(row, points=group)) for group in groups]
+    return [wanted[first : first + at_once] for first in range(0, number, at_once)]
 
 
 def run(

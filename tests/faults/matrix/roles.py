@@ -28,6 +28,7 @@ from generation.remote import requests
 from generation.remote.work import RemoteWorker, run
 from generation.worker import Worker
 from tenkaigen import outgoing
+from tenkaigen.signals import Stop
 from tests import fake_provider
 from tests.factories import give, team_of
 from tests.fake_engine import FakeEngine
@@ -174,11 +175,11 @@ def _drain(made: Worker) -> int:
 def sweep(*, recovered_min: int = 0, attempts_max: int = 0) -> int:
     """What beat's worker does, faster. How many jobs were taken back. SIGTERM: one more look, and the end."""
     settings.JOB_ATTEMPTS_MAX = attempts_max or settings.JOB_ATTEMPTS_MAX
-    is_stopping = threading.Event()
-    on(signal.SIGTERM, is_stopping.set)
+    stop = Stop()
+    on(signal.SIGTERM, stop.ask)
     until, recovered = time.monotonic() + LIFE_SECONDS, 0
     while time.monotonic() < until:
-        is_last = is_stopping.is_set()
+        is_last = stop.wait(0)
         try:
             close_old_connections()
             recovered += sweeper.recover_lost_jobs()
@@ -186,7 +187,7 @@ def sweep(*, recovered_min: int = 0, attempts_max: int = 0) -> int:
             time.sleep(0.1)
         if is_last or (recovered_min and recovered >= recovered_min):
             break
-        is_stopping.wait(0.05)
+        stop.wait(0.05)
     return recovered
 
 
@@ -195,10 +196,10 @@ def remote_worker(place: list[Any], *, attempts_max: int = 0, lease_seconds: flo
     requests.CALL_SECONDS, requests.FETCH_SECONDS = CALL_SECONDS, FETCH_SECONDS
     settings.JOB_ATTEMPTS_MAX = attempts_max or settings.JOB_ATTEMPTS_MAX
     settings.LEASE_SECONDS = lease_seconds or settings.LEASE_SECONDS
-    is_stopping = threading.Event()
-    on(signal.SIGTERM, is_stopping.set)
-    threading.Timer(LIFE_SECONDS, is_stopping.set).start()
-    run(RemoteWorker(outgoing.Client(local=[(place[0], place[1])])), is_stopping)
+    stop = Stop()
+    on(signal.SIGTERM, stop.ask)
+    threading.Timer(LIFE_SECONDS, stop.ask).start()
+    run(RemoteWorker(outgoing.Client(local=[(place[0], place[1])])), stop)
 
 
 def add_provider(url: str, address: str, **row: Any) -> str:
