@@ -28,7 +28,7 @@ def ensure(team: Team) -> StripeCustomer:
     """
     if known := customer_of(team):
         return known
-    gone = StripeCustomer.objects.filter(team=team, livemode=settings.STRIPE_LIVE_MODE).count()
+    gone = StripeCustomer.objects.filter(team=team, livemode=settings.STRIPE_LIVE_MODE, gone_at__isnull=False).count()
     facts = _facts(team)
     # Stripe refuses a key that comes again with other facts, and a team may have been renamed meanwhile.
     key = f"customer:{team.pk}:{gone}:{crc32(repr(facts).encode())}"
