@@ -84,6 +84,7 @@ def lived_in(transactional_db, catalogue, bell, settings, tmp_path, worker):
     make_job(user, count=2)
     worker.drain()
     worker.wait_for_post_stage()
+    worker.stop()  # what it says of itself every few seconds would differ before and after
     make_job(user, prompt="a fox that waits — 狐")
     connection.cursor().execute("ANALYZE")
     return user
