@@ -10,7 +10,7 @@ from accounts.models import ApiKey, Membership, Scope, Team
 from accounts.models.keys import default_scopes
 
 Role = Membership.Role
-LIFETIMES = [("", "ever"), (30, "30 days"), (90, "90 days"), (365, "a year")]
+LIFETIMES = [("", "never"), (30, "in 30 days"), (90, "in 90 days"), (365, "in a year")]
 CAP_CREDITS_MAX = 10_000_000
 GIVEN_ROLES = [(role.value, role.label) for role in (Role.ADMIN, Role.MEMBER, Role.VIEWER)]
 
@@ -31,13 +31,13 @@ class ApiKeyForm(forms.Form):
         error_messages={"required": "Choose at least one thing that the key may do."},
     )
     days = forms.TypedChoiceField(
-        choices=LIFETIMES, coerce=int, required=False, empty_value=None, label="It works for", initial=""
+        choices=LIFETIMES, coerce=int, required=False, empty_value=None, label="Expires", initial=""
     )
     cap = forms.IntegerField(
         min_value=1,
         max_value=CAP_CREDITS_MAX,
         required=False,
-        label="Credits a month, at most",
+        label="Monthly credit limit",
         widget=forms.NumberInput(attrs={"placeholder": "no limit"}),
     )
 

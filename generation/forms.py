@@ -44,14 +44,15 @@ class GenerateForm(forms.Form):
         required=False,
         strip=False,
         label="Keep out",
-        help_text="What should not be in the picture. Empty: what the style suggests.",
+        help_text="What should not be in the picture. Leave it empty for what the style suggests.",
         widget=forms.Textarea(attrs={"rows": 2, "placeholder": "people, text, blur"}),
     )
     size = forms.CharField(required=False, widget=forms.Select)
     quality = forms.CharField(required=False, initial=params.QUALITIES[0], widget=forms.Select)
     count = forms.IntegerField(required=False, initial=1, label="Pictures")
     seed = forms.IntegerField(
-        required=False, help_text="The same seed and settings make the same picture. Empty: a new one each time."
+        required=False,
+        help_text="The same seed and settings make the same picture. Leave it empty for a new one.",
     )
     num_inference_steps = forms.IntegerField(required=False, label="Steps")
     guidance_scale = forms.FloatField(required=False, label="Guidance")

@@ -120,7 +120,7 @@ class CheckForm(OrderForm):
     train_steps = forms.IntegerField(
         required=False,
         label="Training steps",
-        help_text=f"{STEPS_MIN} to {STEPS_MAX}. Empty: what suits the number of pictures. More takes longer, at the "
+        help_text=f"{STEPS_MIN} to {STEPS_MAX}. Leave it empty for what suits the pictures. More takes longer, at the "
         "same price, and can learn the pictures by heart.",
     )
     train_text_encoder = forms.BooleanField(required=False, label="Teach the text encoder, too")
@@ -142,7 +142,7 @@ class RefineForm(OrderForm):
 
     parent = forms.UUIDField(required=False, label="Start from", widget=forms.Select)
     steps = forms.IntegerField(
-        required=False, label="Training steps", help_text="Empty: what suits the number of pictures."
+        required=False, label="Training steps", help_text="Leave it empty for what suits the pictures."
     )
 
     def __init__(self, *args: Any, usual_steps: int | None = None, **kwargs: Any) -> None:

@@ -146,9 +146,13 @@ document.addEventListener("htmx:beforeRequest", ({ target }) => {
 document.querySelector("main [aria-invalid=true]")?.focus();
 
 document.addEventListener("htmx:afterSettle", ({ target, detail }) => {
-  if (target.id === "composer") target.querySelector("[aria-invalid=true]")?.focus();
+  const behavior = calm.matches ? "auto" : "smooth";
+  if (target.id === "composer") {
+    const wrong = target.querySelector("[aria-invalid=true]");
+    if (wrong) wrong.focus();
+    else target.querySelector("[role=alert]")?.scrollIntoView({ block: "nearest", behavior });
+  }
   if (detail.target?.id === "feed" && detail.xhr?.status === 201) {
-    const behavior = calm.matches ? "auto" : "smooth";
     detail.target.firstElementChild.scrollIntoView({ block: "nearest", behavior });
   }
 });
