@@ -75,7 +75,7 @@ def test_a_look_has_a_page_that_explains_it_and_leads_to_the_studio():
     ReferenceModel.objects.filter(slug="lookbook").update(description="<b>plain</b>", recipe="a {prompt} <i>b")
     page = client.get(f"{PAGE}/lookbook").content.decode()
     assert 'href="/studio?reference=lookbook"' in page and "a <mark>your words</mark> &lt;i&gt;b" in page
-    assert "&lt;b&gt;plain" in page and "1.20" in page and "drawn by the installed model" in page
+    assert "&lt;b&gt;plain" in page and "price × 1.2<" in page and "drawn by the installed model" in page
     ReferenceModel.objects.filter(slug="lookbook").update(is_active=False)
     assert client.get(f"{PAGE}/lookbook").status_code == client.get(f"{PAGE}/none").status_code == 404
 
