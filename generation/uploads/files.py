@@ -3,7 +3,6 @@
 import hashlib
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image as Pillow
 
 from generation import encode
@@ -28,6 +27,8 @@ class Files(NamedTuple):
 
 def make(pixels: Pixels) -> Files:
     """Encode a picture. The same pixels always give the same bytes."""
+    import numpy as np  # a process that reads no picture need not load it
+
     rows = np.frombuffer(pixels.rgb, np.uint8).reshape(pixels.height, pixels.width, 3)
     png = encode.encode_original(rows)
     return Files(
