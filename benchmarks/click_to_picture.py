@@ -106,11 +106,13 @@ def main() -> int:
     with site.scratch() as folder, site.web(folder, processes=1 if options.quick else 2) as port:
         for device, engine in devices.available(*chosen, skip=report.skip):
             with site.gpu_worker(folder, **device.environment):
-                measure(report, device, engine, port, options.clicks)
+                measure(report, device, engine, port, options.clicks, warm_ups=0 if options.quick else 2)
     return report.end(is_strict=options.strict)
 
 
-def measure(report: figures.Report, device: devices.Device, engine: object, port: int, clicks: int) -> None:
+def measure(
+    report: figures.Report, device: devices.Device, engine: object, port: int, clicks: int, warm_ups: int
+) -> None:
     from generation.models import Job
     from tests.factories import make_user
 
@@ -127,7 +129,7 @@ def measure(report: figures.Report, device: devices.Device, engine: object, port
             return seen[-1].picture_after
 
         runs = {"click": click, "bare": figures.timed(lambda: devices.bare(engine, batch))}
-        found = figures.interleave(runs, clicks, warm_ups=2)
+        found = figures.interleave(runs, clicks, warm_ups=warm_ups)
     del seen[:-clicks]  # warmed up
     show(report, device.name, found, seen, Job)
 

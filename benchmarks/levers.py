@@ -28,33 +28,34 @@ def main() -> int:
     options = parser.parse_args()
     if options.quick:
         options.pairs = 1
+    steps = 2 if options.quick else catalog.get("starter").steps_default
     report = figures.Report("levers of the engine, starter model (T)")
     try:
         for name, off in LEVERS.items():
-            measure(report, name, off, options.pairs)
+            measure(report, name, off, options.pairs, steps)
     except ModelUnavailable as error:
         report.skip("starter", error)
     return report.end(is_strict=options.strict)
 
 
-def measure(report: figures.Report, name: str, off: dict[str, int | bool], pairs: int) -> None:
+def measure(report: figures.Report, name: str, off: dict[str, int | bool], pairs: int, steps: int) -> None:
     engines = {"on": build("cpu"), "off": build("cpu", **off)}  # type: ignore[arg-type]
     for images in (1, 4):
-        batch = batch_of(images)
+        batch = batch_of(images, steps)
         runs = {
             state: figures.timed(lambda engine=engine, batch=batch: engine.generate(batch, lambda step: None))
             for state, engine in engines.items()
         }
         found = figures.interleave(runs, pairs)
         for state, values in found.items():
-            report.show(f"T: {images} of 256 px, 8 steps, {name} {state}", values)
+            report.show(f"T: {images} of 256 px, {steps} steps, {name} {state}", values)
         report.hold(f"T: {images} of 256 px, {name} on / off", figures.pairwise_ratios(found["on"], found["off"]))
 
 
-def batch_of(images: int) -> Batch:
+def batch_of(images: int, steps: int) -> Batch:
     spec = catalog.get("starter")
     requests = tuple(ImageRequest("a beautiful sunset over mountains", "", seed) for seed in range(images))
-    return Batch("starter", *spec.default_size, spec.steps_default, spec.guidance_default, requests)
+    return Batch("starter", *spec.default_size, steps, spec.guidance_default, requests)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ def main() -> int:
         training = Training(MODEL, pictures, 1, options.side, ROWS, RANK, RATE, 7, trigger_word=WORD)
         measure_steps(report, engine, training, Turns(BareLoop(training), options.steps, clock), options.rounds)
         adapters = [make_adapter(engine, training, seed, Path(folder)) for seed in range(ADAPTERS)]
-        measure_switches(report, engine, adapters, options.rounds, options.images, clock)
+        steps = 2 if options.quick else catalog.get(MODEL).steps_default
+        measure_switches(report, engine, adapters, options.rounds, pictures_of(options.images, steps), clock)
     return report.end(is_strict=options.strict)
 
 
@@ -145,14 +146,17 @@ def make_adapter(engine: DiffusionEngine, training: Training, seed: int, folder:
     return Lora(str(path))
 
 
-def measure_switches(
-    report: figures.Report, engine: DiffusionEngine, adapters: list[Lora], rounds: int, images: int, clock: Clock
-) -> None:
-    """The same batches with four adapters, with one, and with none, by an engine that has never seen one."""
-    bare = build("cpu")
+def pictures_of(images: int, steps: int) -> Batch:
     spec = catalog.get(MODEL)
     requests = tuple(ImageRequest("a boat on a lake", "", seed) for seed in range(images))
-    batch = Batch(MODEL, *spec.default_size, spec.steps_default, spec.guidance_default, requests)
+    return Batch(MODEL, *spec.default_size, steps, spec.guidance_default, requests)
+
+
+def measure_switches(
+    report: figures.Report, engine: DiffusionEngine, adapters: list[Lora], rounds: int, batch: Batch, clock: Clock
+) -> None:
+    """The same batches with four adapters, with one, and with none, by an engine that has never seen one."""
+    bare, images = build("cpu"), len(batch.requests)
 
     def timed(queue: list[tuple[Lora, ...]], drawing: DiffusionEngine) -> Callable[[], float]:
         def measure() -> float:

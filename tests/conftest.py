@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 
 from generation import events, seed
 from generation.worker import Worker
@@ -13,6 +15,15 @@ from tests import migrated
 from tests.billing import Shop, switch_on
 from tests.fake_engine import FakeEngine
 from tests.fake_stripe import FakeStripe, running
+
+# What an example takes says something about the machine. The rest is as it was: where CI is set, the same examples.
+hypothesis.register_profile(
+    "patient",
+    hypothesis.default,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+hypothesis.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """For tests about time on machines that stand still now and then."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -13,3 +14,8 @@ def quickest(act: Callable[[], object], *, under: float, tries: int = 3) -> floa
         act()
         took.append(time.monotonic() - began)
     return min(took)
+
+
+def busyness() -> float:
+    """By how much a bar for an idle machine has to be stretched: processes that want to run, for each processor."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))

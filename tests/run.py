@@ -2,9 +2,9 @@
 
     python -m tests.run [--fast | --only-lint | --only SUITE ...] [-- ARGUMENTS FOR PYTEST]
 
-Everything that only reads the code runs first, all of it, so that one run shows every complaint; then the
-suites. One failure anywhere makes the exit code 1. A step over its budget is shown, not failed: the budget is
-for two idle cores, see docs/testing.md.
+Everything that only reads the code runs first, two steps at a time and all of it, so that one run shows every
+complaint; then the suites. One failure anywhere makes the exit code 1. A step over its budget is shown, not failed:
+the budget is for two idle cores, see docs/testing.md.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Step:
     budget_seconds: int
     argv: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
+    is_short: bool = False  # it shares the machine with another one, and its output comes when it has ended
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,16 @@ def manage(*arguments: str) -> list[str]:
 
 
 def lint_steps() -> list[Step]:
-    """Return the steps that read the code, the settings and the migrations."""
+    """Return the steps that read the code, the settings and the migrations, the longest first."""
+    deploy = manage("check", "--deploy", "--fail-level", "WARNING")
     return [
-        Step("ruff", 5, tool("ruff", "check", ".")),
-        Step("format", 5, tool("ruff", "format", "--check", ".")),
-        Step("types", 60, tool("mypy")),
-        Step("imports", 10, tool("lint-imports", "--no-cache")),
-        Step("templates", 15, tool("djlint", "templates", "--lint", "--quiet")),
-        Step("migrations", 30, [sys.executable, "-m", "tests.migrate_from_zero"]),
-        Step("deploy", 10, manage("check", "--deploy", "--fail-level", "WARNING"), production_environment()),
+        Step("migrations", 40, [sys.executable, "-m", "tests.migrate_from_zero"], is_short=True),
+        Step("types", 60, tool("mypy"), is_short=True),
+        Step("deploy", 10, deploy, production_environment(), is_short=True),
+        Step("ruff", 5, tool("ruff", "check", "."), is_short=True),
+        Step("format", 5, tool("ruff", "format", "--check", "."), is_short=True),
+        Step("imports", 10, tool("lint-imports", "--no-cache"), is_short=True),
+        Step("templates", 15, tool("djlint", "templates", "--lint", "--quiet"), is_short=True),
     ]
 
 
@@ -77,51 +80,63 @@ def production_environment() -> dict[str, str]:
     }
 
 
-# Suite: budget in seconds, xdist processes, and whether `--fast` runs it.
-# Races, faults and browser need the machine for themselves, or their timing says nothing.
-SUITES: dict[str, tuple[int, int, bool]] = {
-    "engine properties integration unit": (560, 2, True),
-    "races": (90, 0, True),
-    "faults": (420, 0, False),
-    "browser": (240, 0, False),
-}
+# Suite: budget in seconds. Each runs in two processes, a file of tests in one of them.
+SUITES = {"engine properties integration unit": 560, "faults races": 300, "browser": 200}
+PROCESSES = 2
+NOT_FAST = {"faults", "browser"}
+# Begun before the others, or one process would end alone with one of them; the second may wait behind the first.
+# pytest-django puts what needs no database last, in this order.
+FIRST = (
+    "tests/faults/test_matrix.py", "tests/faults/test_supervisor.py", "tests/faults/test_launch.py",
+    "tests/browser/test_every_page.py", "tests/browser/test_generate.py",
+)  # fmt: skip
 
 
 def suite_steps(arguments: argparse.Namespace) -> list[Step]:
     """Return the pytest runs. The first also takes the files that lie directly in `tests`."""
     steps: list[Step] = []
-    is_database_made = False
-    for name, (budget, processes, is_fast) in SUITES.items():
+    # Two processes of torch on two cores would fight over them.
+    environment = {"OMP_NUM_THREADS": "1"}
+    how = ["-n", str(PROCESSES), "--dist", "loadfile", "--no-loadscope-reorder", "--durations=10"]
+    for name, budget in SUITES.items():
         parts = [part for part in name.split() if not arguments.only or part in arguments.only]
-        if not parts or (arguments.fast and not is_fast):
-            continue
-        paths = [f"tests/{part}" for part in parts if any((ROOT / "tests" / part).glob("**/test_*.py"))]
-        if "unit" in parts:
-            paths = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*.py")), *paths]
-        if not paths:
-            continue
-        if processes:
-            # In the order above, the files that take minutes first: else one process ends alone with one of them.
-            how = ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
-            environment = {"OMP_NUM_THREADS": "1"}  # two processes of torch on two cores would fight over them
-        else:
-            environment = {}
-            # The first of these suites makes the database and leaves it to the others
-            how = ["--reuse-db"] if is_database_made else ["--reuse-db", "--create-db"]
-            is_database_made = True
-        argv = [sys.executable, "-m", "pytest", *paths, *how, "--durations=5", *arguments.pytest]
-        steps.append(Step(name, budget, argv, environment))
+        parts = [part for part in parts if not (arguments.fast and part in NOT_FAST)]
+        if paths := files_of(parts):
+            argv = [sys.executable, "-m", "pytest", *paths, *how, *arguments.pytest]
+            steps.append(Step(" ".join(parts), budget, argv, environment))
     return steps
 
 
+def files_of(parts: Sequence[str]) -> list[str]:
+    """Return the test files of some folders, in the order in which they begin."""
+    tests = ROOT / "tests"
+    files = sorted(tests.glob("test_*.py")) if "unit" in parts else []
+    files += [path for part in parts for path in sorted((tests / part).glob("**/test_*.py"))]
+    names = [str(path.relative_to(ROOT)) for path in files]
+    return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+
+
 def run(step: Step) -> Outcome:
-    """Run one step with its output on the terminal."""
-    print(f"\n=== {step.name} (budget {step.budget_seconds} s)", flush=True)
+    """Run one step with its output on the terminal, of a short one in one piece."""
+    title = f"\n=== {step.name} (budget {step.budget_seconds} s)"
+    if not step.is_short:
+        print(title, flush=True)
     started = time.monotonic()
-    exit_code = subprocess.call(step.argv, cwd=ROOT, env=os.environ | step.environment)
-    outcome = Outcome(step, time.monotonic() - started, exit_code)
-    print(f"=== {step.name}: {verdict(outcome)}, {outcome.seconds:.1f} s", flush=True)
+    output = subprocess.PIPE if step.is_short else None
+    ended = subprocess.run(
+        step.argv, cwd=ROOT, env=os.environ | step.environment, stdout=output, stderr=subprocess.STDOUT, text=True
+    )
+    outcome = Outcome(step, time.monotonic() - started, ended.returncode)
+    said = f"{title}\n{ended.stdout}" if step.is_short else ""
+    print(f"{said}=== {step.name}: {verdict(outcome)}, {outcome.seconds:.1f} s\n", end="", flush=True)
     return outcome
+
+
+def run_all(steps: Sequence[Step]) -> list[Outcome]:
+    """Run the short steps side by side, then the others one after the other."""
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        outcomes = list(pool.map(run, [step for step in steps if step.is_short]))
+    return outcomes + [run(step) for step in steps if not step.is_short]
 
 
 NO_TESTS_SELECTED = 5  # pytest's exit code; only an answer to a -k or -m of the person who typed it
@@ -135,15 +150,19 @@ def verdict(outcome: Outcome) -> str:
     return "ok" if outcome.exit_code == 0 else f"FAILED with code {outcome.exit_code}"
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """Return a line for each step, and what all of them took by the clock."""
     lines = [f"{'step':<26}{'seconds':>9}{'budget':>8}  result"]
     for outcome in outcomes:
         late = "  over budget" if outcome.seconds > outcome.step.budget_seconds else ""
         lines.append(
             f"{outcome.step.name:<26}{outcome.seconds:>9.1f}{outcome.step.budget_seconds:>8}  {verdict(outcome)}{late}"
         )
-    total = sum(outcome.seconds for outcome in outcomes)
-    return "\n".join([*lines, f"{'all':<26}{total:>9.1f}{sum(o.step.budget_seconds for o in outcomes):>8}"])
+    short, others = (
+        sum(outcome.step.budget_seconds for outcome in outcomes if outcome.step.is_short == is_short)
+        for is_short in (True, False)
+    )
+    return "\n".join([*lines, f"{'all':<26}{seconds:>9.1f}{short // PROCESSES + others:>8}"])
 
 
 def ensure_browser() -> None:
@@ -193,8 +212,9 @@ def main(given: list[str]) -> int:
         print(f"TenkaiGen's tests cannot run: {error}", file=sys.stderr)
         return 1
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-    outcomes = [run(step) for step in steps]
-    print(f"\n{table(outcomes)}", flush=True)
+    started = time.monotonic()
+    outcomes = run_all(steps)
+    print(f"\n{table(outcomes, time.monotonic() - started)}", flush=True)
     is_selected = bool(arguments.pytest)
     return 0 if outcomes and all(has_passed(outcome, is_selected) for outcome in outcomes) else 1
 

@@ -17,12 +17,13 @@ import pytest
 from tenkaigen import launch
 from tenkaigen.embedded import CannotStart
 from tenkaigen.processes import started_at, wait_until
+from tests.patience import busyness
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_COPIED = (".venv", ".git", "var", "staticfiles", "__pycache__", ".*_cache", ".hypothesis", "docs", "benchmarks")
 FIRST_START_SECONDS_MAX = 30
 SECOND_START_SECONDS_MAX = 10
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 PROGRAMS = {"postgres", "valkey", "web", "gpu", "trainer", "worker", "beat"}
 
 
@@ -175,7 +176,7 @@ def test_first_start_one_program_dies_second_start_and_an_end_without_remains(ch
     """One story, because a start costs seconds."""
     first = Launched(checkout, port)
     try:
-        assert first.wait_ready() < FIRST_START_SECONDS_MAX
+        assert first.wait_ready() < FIRST_START_SECONDS_MAX * busyness()
         assert f"TenkaiGen answers at http://127.0.0.1:{port}/" in first.text()
         assert "sign in as demo@" in first.text()
         assert first.get("/readyz") == 200
@@ -189,15 +190,12 @@ def test_first_start_one_program_dies_second_start_and_an_end_without_remains(ch
     assert [name for name, pid in pids.items() if started_at(pid) is not None] == []
     assert not (checkout / "var" / "embedded.env").exists()
 
-    took = []
-    while len(took) < 3 and not (took and took[-1] < SECOND_START_SECONDS_MAX):  # a busy machine gets another try
-        second = Launched(checkout, port)
-        try:
-            took.append(second.wait_ready())
-        finally:
-            pids = second.end(signal.SIGTERM)
-        assert [name for name, pid in pids.items() if started_at(pid) is not None] == []
-    assert min(took) < SECOND_START_SECONDS_MAX, took
+    second = Launched(checkout, port)
+    try:
+        assert second.wait_ready() < SECOND_START_SECONDS_MAX * busyness()
+    finally:
+        pids = second.end(signal.SIGTERM)
+    assert [name for name, pid in pids.items() if started_at(pid) is not None] == []
 
 
 def check_another_shell(checkout: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generation.api_quotes import KINDS
@@ -17,7 +17,7 @@ VALUES = st.recursive(
 )
 BODIES = VALUES | st.dictionaries(st.sampled_from(FIELDS), VALUES) | st.just({"prompt": "fox"})
 TEXTS = st.text(max_size=90) | st.sampled_from(["0" * 36, "%00", "..", "-1", "None", "a" * 300])
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=150)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import Team
@@ -80,7 +80,7 @@ def team(catalogue) -> Team:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("bell")
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(order=REQUESTS)
 @example(order=DULL | {"product": "mug"})
 @example(order=DULL | {"product": "mug", "size": "512x384", "model": "starter"})

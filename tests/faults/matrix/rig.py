@@ -27,6 +27,7 @@ from tests.fake_provider import API_SECRET, HMAC_SECRET
 from tests.faults.matrix.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[3]
+START_SECONDS_MAX = 300.0  # of the zygote, which imports everything
 WAIT_SECONDS_MAX = 120.0  # only what will never come is waited for so long, also where a machine stands still
 # What production counts in tens of seconds, shorter where a row waits for it and longer where none does: a machine that
 # stands still for a moment must not break what nobody has broken.
@@ -99,6 +100,7 @@ class Rig:
     redis_proxy: Proxy
     shim: s3_shim.Shim
     zygote: subprocess.Popen[str] = field(init=False)
+    is_ready: bool = False
     children: dict[int, Child] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     servant: Connection | None = None
@@ -177,6 +179,7 @@ class Rig:
         assert self.zygote.stdout is not None
         for line in self.zygote.stdout:
             fact = json.loads(line)
+            self.is_ready = self.is_ready or "ready" in fact
             if child := self.children.get(fact.get("id")):
                 child.pid = fact.get("pid", child.pid)
                 self.cpu_seconds[child.role] += fact.get("cpu_seconds", 0.0)
@@ -211,6 +214,9 @@ def standing(folder: Path) -> Iterator[Rig]:
         rig.zygote = _start_zygote(rig)
         stack.callback(_end_children, rig)
         Thread(target=rig.listen, name="zygote-lines", daemon=True).start()
+        wait_until(lambda: rig.is_ready or rig.zygote.poll() is not None, "no zygote", START_SECONDS_MAX)
+        if not rig.is_ready:
+            raise MatrixError(f"the zygote ended: {rig.log_tail()}")
         yield rig
 
 
