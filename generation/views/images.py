@@ -70,6 +70,7 @@ def file(request: HtmxRequest, token: str) -> FileResponse:
     headers = {
         "Cache-Control": "private, max-age=300",
         "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cross-Origin-Resource-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }
     response = FileResponse(content, content_type=content_type, headers=headers)

@@ -33,6 +33,7 @@ def test_the_stable_link_leads_to_a_short_lived_one(variant, content_type, djang
     assert file.headers["Content-Type"] == content_type
     assert file.headers["X-Content-Type-Options"] == "nosniff"
     assert file.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert file.headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert file.headers["Cache-Control"] == "private, max-age=300"
     assert file.headers["Content-Disposition"] == "inline"
 
