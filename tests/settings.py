@@ -27,8 +27,11 @@ STORAGES = STORAGES | {
     }
 }
 
-# Tables are emptied after a test that commits; the ledger's refuse that to everybody else.
-DATABASES["default"]["OPTIONS"]["options"] += " -c tenkaigen.may_truncate=on"
+# Tables are emptied after a test that commits; the ledger's refuse that to everybody else. And most tests are one
+# transaction, which rests for as long as a busy machine lets it.
+DATABASES["default"]["OPTIONS"]["options"] += (
+    " -c tenkaigen.may_truncate=on -c idle_in_transaction_session_timeout=10min -c statement_timeout=10min"
+)
 
 ADAPTER_DIR = TEST_DIR / "adapters"
 TRAINING_DIR = TEST_DIR / "trainings"

@@ -3,7 +3,10 @@
 import os
 
 from tests.settings import *  # noqa: F403
-from tests.settings import STORAGES
+from tests.settings import DATABASES, STORAGES
+
+# What production has, unlike the other tests: here PostgreSQL ends who holds a row and does not go on.
+DATABASES["default"]["OPTIONS"]["options"] += " -c idle_in_transaction_session_timeout=10s -c statement_timeout=30s"
 
 STORAGES = STORAGES | {
     "default": {
