@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-View = Callable[..., HttpResponseBase]
+from tenkaigen.htmx import View
+
 Early = Callable[..., HttpResponse | None]
 
 

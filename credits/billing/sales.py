@@ -31,8 +31,11 @@ def buy(*, team: Team, user: User | None, offer: Offer, thanks_url: str, back_ur
         AlreadySubscribed: the team has a subscription; it changes in the portal.
         BillingOff, StripeUnavailable.
     """
-    if offer.kind == Kind.PLAN and (subscribed(team) or _is_paid_elsewhere(team)):
-        raise AlreadySubscribed("Your team has a subscription already. Change it on the billing page.")
+    if offer.kind == Kind.PLAN:
+        if not subscribed(team):
+            _close_checkouts(team)
+        if subscribed(team):
+            raise AlreadySubscribed("Your team has a subscription already. Change it on the billing page.")
     customer = customers.ensure(team)
     purchase = Purchase.objects.create(
         team=team, user=user, kind=offer.kind, slug=offer.slug, name=offer.name, interval=offer.interval,
@@ -158,8 +161,9 @@ def _give(purchase: Purchase, session: Session) -> None:
         takebacks.apply(payment)
 
 
-def _is_paid_elsewhere(team: Team) -> bool:
-    """Close the checkouts for a plan that a team has open: whoever pays in two windows has two subscriptions."""
+def _close_checkouts(team: Team) -> None:
+    """End the checkouts for a plan that a team has open, and hand over what was paid there meanwhile: whoever pays in
+    two windows has two subscriptions."""
     begun = Purchase.objects.filter(team=team, kind=Kind.PLAN, state=State.OPEN).exclude(session_id=None)
     for session_id in begun.values_list("session_id", flat=True):
         try:
@@ -171,7 +175,6 @@ def _is_paid_elsewhere(team: Team) -> bool:
         if session.status == "complete":
             follow.settle(session.customer_id)
         hand_over(session)
-    return subscribed(team) is not None
 
 
 def _session(purchase: Purchase, offer: Offer, thanks_url: str, back_url: str) -> client.Json:

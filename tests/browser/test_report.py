@@ -1,6 +1,7 @@
 """The staff's report under the site's content security policy: plots drawn, nothing on the console, nothing for axe."""
 
 import pytest
+from playwright.sync_api import expect
 
 from generation.models import Job
 from tests.browser.conftest import accessibility_problems
@@ -19,7 +20,8 @@ def test_the_report_is_sound(site, open_page, sign_in, scheme):
     page.goto(f"{site}/admin/")
     page.get_by_role("link", name="Report: images").click()
     page.get_by_role("link", name="7 days").click()
-    assert page.get_by_role("img").count() == 6
+    page.wait_for_url("**/?days=7")
+    expect(page.get_by_role("img")).to_have_count(6)
     heights = [plot.locator("rect").last.bounding_box()["height"] for plot in page.get_by_role("img").all()]
     assert [height > 50 for height in heights] == [True, False, True, True, False, True]
     assert page.get_by_role("row", name="starter").locator("td").first.inner_text() == "4"

@@ -1,6 +1,7 @@
 """What must hold after every row of the matrix, whatever was broken. Returns sentences, one per violation."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.db.models import Count, F, Q
@@ -12,13 +13,15 @@ from generation.models import Image, Job
 
 VIOLATIONS_MAX = 20
 IMAGES_EACH = 8  # files read after a row; at the end, all of them
+READERS = 8  # at the same time, then
 
 
 def look(*, is_final: bool) -> dict[str, Any]:
     """Look at everything. `is_final`: no worker runs any more, so nothing may be open and no file without a row."""
     violations = [*find_drift(), *_money(), *_images(is_final)]
+    orphans = list(cleanup.orphans()) if is_final else []
     if is_final:
-        violations += _loose_ends()
+        violations += _loose_ends(orphans)
     return {
         "violations": violations[:VIOLATIONS_MAX],
         "jobs": Job.objects.count(),
@@ -26,7 +29,7 @@ def look(*, is_final: bool) -> dict[str, Any]:
         "lost": Job.objects.filter(status__in=transitions.OPEN).count() if is_final else 0,
         "charged_twice": _twice(Entry.Kind.SETTLE),
         "images": Image.objects.count(),
-        "orphans": sum(1 for _ in cleanup.orphans()) if is_final else 0,
+        "orphans": len(orphans),
     }
 
 
@@ -64,19 +67,24 @@ def _images(is_final: bool) -> list[str]:
     for image in Image.objects.select_related("job"):
         if image.key != storage.keys_of(image.job, image.index).original:
             wrong.append(f"image {image.pk} was delivered under another fence than {image.job.fence}")
-    for image in Image.objects.order_by("-created_at")[: None if is_final else IMAGES_EACH]:
-        try:
-            content = storage.fetch(image.key)
-        except (FileNotFoundError, storage.StorageFailed) as error:
-            wrong.append(f"image {image.pk} has no file: {type(error).__name__}")
-            continue
-        if hashlib.sha256(content).hexdigest() != image.sha256:
-            wrong.append(f"image {image.pk} has another file")
-    return wrong
+    newest = Image.objects.order_by("-created_at")
+    if not is_final:
+        return [*wrong, *filter(None, map(_file_problem, newest[:IMAGES_EACH]))]
+    with ThreadPoolExecutor(READERS) as pool:  # each file is a wait for the store
+        return [*wrong, *filter(None, pool.map(_file_problem, newest))]
 
 
-def _loose_ends() -> list[str]:
+def _file_problem(image: Image) -> str:
+    try:
+        content = storage.fetch(image.key)
+    except (FileNotFoundError, storage.StorageFailed) as error:
+        return f"image {image.pk} has no file: {type(error).__name__}"
+    is_right = hashlib.sha256(content).hexdigest() == image.sha256
+    return "" if is_right else f"image {image.pk} has another file"
+
+
+def _loose_ends(orphans: list[str]) -> list[str]:
     left = Job.objects.filter(status__in=transitions.OPEN)
     wrong = [f"job {job.id} is still {job.status}" for job in left]
-    wrong += [f"{key} has no row" for key in cleanup.orphans()]
+    wrong += [f"{key} has no row" for key in orphans]
     return wrong + [f"{upload.key} was never ended" for upload in cleanup.dangling_uploads()]
