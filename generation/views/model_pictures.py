@@ -91,9 +91,9 @@ def picture_add(request: HtmxRequest, model_id: UUID) -> HttpResponse:
 @needs(Ability.TRAIN)
 @require_GET
 def pictures_grid(request: HtmxRequest, model_id: UUID) -> HttpResponse:
-    """The pictures as they are now, for a page that has just sent some."""
+    """The pictures as they are now, for a page that has just sent some. A caption that is being written there stays."""
     found = find_model(request, model_id)
-    return render(request, "generation/models/_grid.html", _grid(found))
+    return render(request, "generation/models/_grid.html", _grid(found) | {"is_refresh": True})
 
 
 @needs(Ability.TRAIN)

@@ -77,12 +77,15 @@ def prepare(page: Page) -> None:
 
     drop(page, "fox-1.png", png(1))
     expect(page.locator("#uploads-said")).to_have_text("1 sent.")
+    caption = page.get_by_label("Caption of picture 1")
+    caption.fill("zuko7 asleep")  # while others are on their way: what is written stays, and the cursor in it
     page.set_input_files("#id_files", [*files(2, 3), {**files(9)[0], "name": "notes.png", "buffer": b"no picture"}])
     expect(page.locator("#pictures-count")).to_have_text("3 of 40")
     expect(page.locator(".upload--refused")).to_contain_text("notes.png")
     expect(page.locator("#uploads-said")).to_have_text("2 sent, 1 not taken.")
-    page.get_by_label("Caption of picture 1").fill("zuko7 asleep")
-    page.get_by_label("Caption of picture 1").blur()
+    expect(caption).to_be_focused()
+    expect(caption).to_have_value("zuko7 asleep")
+    caption.blur()
     expect(page.locator(".lesson__said").first).to_have_text("Kept.")
     assert accessibility_problems(page) == []
     page.get_by_role("link", name="Next: check").click()
