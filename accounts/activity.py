@@ -42,6 +42,7 @@ WORDS = {
     "billing.plan_ended": "ended the plan",
     "billing.plan_followed": "changed the plan to",
     "billing.plan_set": "changed the plan to",
+    "billing.refund_failed": "could not refund the payment",
     "billing.refunded": "refunded the payment",
     "credits.adjusted": "adjusted the credits",
     "credits.granted": "added credits",

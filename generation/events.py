@@ -61,9 +61,7 @@ class Watcher:
 
 @cache
 def client() -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.REDIS_URL, **{**settings.REDIS_OPTIONS, "socket_timeout": 1, "socket_connect_timeout": 1}
-    )
+    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS_OF_PAGES)
 
 
 def publish(job_ids: Iterable[UUID], progress: Progress, previews: Sequence[bytes] = ()) -> None:

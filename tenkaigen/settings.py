@@ -141,12 +141,14 @@ REDIS_OPTIONS = {
     "socket_keepalive": True,
     "health_check_interval": 10,
 }
+# For what a page asks on its way, and can do without.
+REDIS_OPTIONS_OF_PAGES = REDIS_OPTIONS | {"socket_timeout": 1, "socket_connect_timeout": 1}
 CACHES = {
     "default": {
         "BACKEND": "tenkaigen.cache.ForgivingRedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "cache",
-        "OPTIONS": REDIS_OPTIONS | {"socket_timeout": 1, "socket_connect_timeout": 1},
+        "OPTIONS": REDIS_OPTIONS_OF_PAGES,
     }
 }
 CACHES["sessions"] = CACHES["default"] | {"BACKEND": "tenkaigen.cache.SessionCache", "KEY_PREFIX": "sessions"}

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tenkaigen.settings import *  # noqa: F403
-from tenkaigen.settings import DATABASES, STORAGES
+from tenkaigen.settings import DATABASES, REDIS_OPTIONS, STORAGES
 
 # A folder for each xdist process: their databases count people from 1 alike, and a person's number is part of a key.
 TEST_DIR = Path(os.environ.get("TENKAIGEN_TEST_DIR") or tempfile.gettempdir()) / os.environ.get(
@@ -19,6 +19,8 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 # allauth counts attempts in the cache: with one cache for all, tests would run into each other's limits.
 LOCAL = "django.core.cache.backends.locmem.LocMemCache"
+# A page does without Redis after a second; in a test that would look at something else.
+REDIS_OPTIONS_OF_PAGES = REDIS_OPTIONS
 CACHES = {"default": {"BACKEND": LOCAL}, "sessions": {"BACKEND": LOCAL, "LOCATION": "sessions"}}
 STORAGES = STORAGES | {
     "default": {

@@ -19,6 +19,7 @@ from credits.models import (
     Payment,
     PlanPrice,
     Purchase,
+    Refund,
     StripeCustomer,
     StripeEvent,
     StripeSetup,
@@ -166,19 +167,32 @@ class PaymentAdmin(OfTeamAdmin):
     fields = ("payment_intent", "of_team", "invoice_id", "amount_cents", "refunded_cents", "currency", "created_at")
 
 
-@admin.register(Dispute)
-class DisputeAdmin(LookAdmin):
+class OfPaymentAdmin(LookAdmin):
+    """Rows that belong to a payment."""
+
     actions = None
-    list_display = ("dispute_id", "of_payment", "state", "amount_cents", "created_at", "updated_at")
-    list_filter = ("state",)
     list_select_related = ("payment",)
-    search_fields = ("dispute_id", "payment__payment_intent")
     ordering = ("-created_at",)
-    fields = ("dispute_id", "of_payment", "state", "amount_cents", "created_at", "updated_at")
 
     @admin.display(description="payment")
-    def of_payment(self, dispute: Dispute) -> str:
-        return link_to(dispute.payment)
+    def of_payment(self, row: Any) -> str:
+        return link_to(row.payment)
+
+
+@admin.register(Refund)
+class RefundAdmin(OfPaymentAdmin):
+    list_display = ("refund_id", "of_payment", "amount_cents", "has_failed", "created_at", "updated_at")
+    list_filter = ("has_failed",)
+    search_fields = ("refund_id", "payment__payment_intent")
+    fields = ("refund_id", "of_payment", "amount_cents", "has_failed", "created_at", "updated_at")
+
+
+@admin.register(Dispute)
+class DisputeAdmin(OfPaymentAdmin):
+    list_display = ("dispute_id", "of_payment", "state", "amount_cents", "created_at", "updated_at")
+    list_filter = ("state",)
+    search_fields = ("dispute_id", "payment__payment_intent")
+    fields = ("dispute_id", "of_payment", "state", "amount_cents", "created_at", "updated_at")
 
 
 @admin.register(Term)

@@ -23,6 +23,12 @@ class AlreadySubscribed(DomainError):
     code = "already_subscribed"
 
 
+class CheckoutUnderWay(DomainError):
+    """A team pays for one plan at a time."""
+
+    code = "checkout_under_way"
+
+
 class NothingToManage(DomainError):
     """The portal shows what a customer has at Stripe, and this team is none."""
 

@@ -11,7 +11,7 @@ import structlog
 from django.db import connection
 from django.db.models.functions import Now
 
-from credits.billing import client, customers, farewell, follow, sales, shapes, takebacks
+from credits.billing import charges, client, customers, farewell, follow, sales, shapes, takebacks
 from credits.billing.errors import Gone
 from credits.models import Dispute, StripeCustomer, StripeEvent
 from tenkaigen import alarms
@@ -97,14 +97,18 @@ def _of_subscription(subscription_id: str) -> None:
 
 
 def _of_charge(charge_id: str) -> None:
-    charge = shapes.charge(client.fetch("charges", charge_id))
-    if charge.refunded_cents:
+    charge, refunds = charges.read(charge_id)
+    if refunds:
         _when_known(
             charge,
-            lambda: takebacks.note_refund(
-                charge.payment_intent, charged_cents=charge.amount_cents, refunded_cents=charge.refunded_cents
-            ),
+            lambda: takebacks.note_refunds(charge.payment_intent, charged_cents=charge.amount_cents, refunds=refunds),
         )
+
+
+def _of_refund(refund_id: str) -> None:
+    charge_id = client.fetch("refunds", refund_id).get("charge")
+    if charge_id:  # the money of some ways to pay goes back without one, and nobody pays here in these
+        _of_charge(charge_id)
 
 
 def _of_dispute(dispute_id: str) -> None:
@@ -170,6 +174,8 @@ HANDLERS: Mapping[str, Callable[[str], object]] = {
     "checkout.session.async_payment_failed": sales.give_up,
     "checkout.session.expired": sales.deliver,
     "charge.refunded": _of_charge,
+    "refund.updated": _of_refund,
+    "refund.failed": _of_refund,
     "charge.dispute.created": _of_dispute,
     "charge.dispute.updated": _of_dispute,
     "charge.dispute.closed": _of_dispute,

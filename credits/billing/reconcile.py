@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from credits.billing import client, customers, dues, follow, sales, shapes, takebacks
+from credits.billing import charges, client, customers, dues, follow, sales, shapes, takebacks
 from credits.billing.errors import Gone, UnknownPrice
 from credits.billing.shapes import Invoice, Session, Sub
 from credits.clock import now
@@ -122,17 +122,16 @@ def _of_refunds(since: datetime, repair: bool) -> Iterator[str]:
     touched = {
         str(data["charge"])
         for data in client.each("refunds", at_most=OBJECTS_MAX, created={"gte": int(since.timestamp())})
-        if data.get("charge") and data["status"] == "succeeded"
+        if data.get("charge")
     }
     for charge_id in sorted(touched):
         try:
-            charge = shapes.charge(client.fetch("charges", charge_id))
+            charge, refunds = charges.read(charge_id)
         except Gone:
             continue
         payment = Payment.objects.filter(pk=charge.payment_intent).first()
-        if payment and payment.refunded_cents < charge.refunded_cents:
-            yield f"payment {payment.pk}: {charge.refunded_cents} went back, {payment.refunded_cents} here"
+        gone_cents = min(sum(one.amount_cents for one in refunds if not one.has_failed), charge.amount_cents)
+        if payment and payment.refunded_cents != gone_cents:
+            yield f"payment {payment.pk}: {gone_cents} went back, {payment.refunded_cents} here"
             if repair:
-                takebacks.note_refund(
-                    payment.pk, charged_cents=charge.amount_cents, refunded_cents=charge.refunded_cents
-                )
+                takebacks.note_refunds(payment.pk, charged_cents=charge.amount_cents, refunds=refunds)

@@ -3,24 +3,30 @@
 A plan is delivered by `follow`; here only its purchase is marked.
 """
 
+import time
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from accounts import activity
 from accounts.models import Team, User
 from credits import ledger, passes
 from credits.billing import client, customers, follow, shapes, takebacks
-from credits.billing.errors import AlreadySubscribed, Gone, NothingToManage
+from credits.billing.errors import AlreadySubscribed, CheckoutUnderWay, Gone, NothingToManage
 from credits.billing.offers import Offer
 from credits.billing.shapes import Session
 from credits.clock import now
-from credits.models import Grant, PassProduct, Purchase, StripeSetup, Subscription
+from credits.models import Grant, PassProduct, Purchase, StripeCustomer, StripeSetup, Subscription
+from tenkaigen.errors import DomainError
 
 State, Kind = Purchase.State, Purchase.Kind
+OPENING_MAX = timedelta(minutes=2)  # between a purchase and its checkout at Stripe; longer, and its process has died
+TURN_SECONDS_MAX = 10  # for a click that meets another one
+TURN_SECONDS = 0.2
+ELSEWHERE = "Somebody is about to pay for a plan in another window. Try again in a minute."
 logger = structlog.get_logger(__name__)
 
 
@@ -29,27 +35,20 @@ def buy(*, team: Team, user: User | None, offer: Offer, thanks_url: str, back_ur
 
     Raises:
         AlreadySubscribed: the team has a subscription; it changes in the portal.
+        CheckoutUnderWay: a plan of the team is being paid, or somebody else is about to.
         BillingOff, StripeUnavailable.
     """
-    if offer.kind == Kind.PLAN:
-        if not subscribed(team):
-            _close_checkouts(team)
-        if subscribed(team):
-            raise AlreadySubscribed("Your team has a subscription already. Change it on the billing page.")
     customer = customers.ensure(team)
-    purchase = Purchase.objects.create(
-        team=team, user=user, kind=offer.kind, slug=offer.slug, name=offer.name, interval=offer.interval,
-        price_cents=offer.price_cents, currency=offer.currency, credit_centi=offer.credit_centi, days=offer.days,
-    )  # fmt: skip
+    purchase = _begin(team, user, offer)
     asked = _session(purchase, offer, thanks_url.replace("{purchase}", str(purchase.pk)), back_url)
     try:
-        made = client.create("checkout.sessions", asked | {"customer": customer.customer_id}, key=f"buy:{purchase.pk}")
-    except Gone:
-        customers.forget(customer)
-        customer = customers.ensure(team)
-        again = f"buy:{purchase.pk}:again"
-        made = client.create("checkout.sessions", asked | {"customer": customer.customer_id}, key=again)
-    Purchase.objects.filter(pk=purchase.pk).update(session_id=made["id"])
+        made = _open_checkout(customer, purchase, asked)
+    except DomainError:
+        Purchase.objects.filter(pk=purchase.pk, state=State.OPEN).update(state=State.FAILED)
+        raise
+    if not Purchase.objects.filter(pk=purchase.pk, state=State.OPEN).update(session_id=made["id"]):
+        client.expire(made["id"])  # it took so long that somebody else has begun another one
+        raise CheckoutUnderWay(ELSEWHERE)
     return purchase, str(made["url"])
 
 
@@ -161,20 +160,63 @@ def _give(purchase: Purchase, session: Session) -> None:
         takebacks.apply(payment)
 
 
-def _close_checkouts(team: Team) -> None:
-    """End the checkouts for a plan that a team has open, and hand over what was paid there meanwhile: whoever pays in
-    two windows has two subscriptions."""
-    begun = Purchase.objects.filter(team=team, kind=Kind.PLAN, state=State.OPEN).exclude(session_id=None)
-    for session_id in begun.values_list("session_id", flat=True):
+def _begin(team: Team, user: User | None, offer: Offer) -> Purchase:
+    """The row of a purchase. Whoever pays for a plan in two windows has two subscriptions, so the database lets a team
+    begin one at a time: who comes second waits until the first has its checkout, and ends that."""
+    until = time.monotonic() + TURN_SECONDS_MAX
+    while True:
+        if offer.kind == Kind.PLAN:
+            _end_other_checkout(team)
         try:
-            session = shapes.session(client.fetch("checkout.sessions", str(session_id)))
-            if session.status == "open":
-                session = shapes.session(client.expire(session.id))
-        except Gone:
-            continue
-        if session.status == "complete":
-            follow.settle(session.customer_id)
-        hand_over(session)
+            with transaction.atomic():
+                return Purchase.objects.create(
+                    team=team, user=user, kind=offer.kind, slug=offer.slug, name=offer.name, interval=offer.interval,
+                    price_cents=offer.price_cents, currency=offer.currency, credit_centi=offer.credit_centi,
+                    days=offer.days,
+                )  # fmt: skip
+        except IntegrityError as error:
+            if "purchase_of_one_plan_at_a_time" not in str(error):
+                raise
+            if time.monotonic() > until:
+                raise CheckoutUnderWay(ELSEWHERE) from error
+        time.sleep(TURN_SECONDS)
+
+
+def _end_other_checkout(team: Team) -> None:
+    """Close the checkout for a plan that a team has open, and hand over what was paid there meanwhile."""
+    begun = Purchase.objects.filter(team=team, kind=Kind.PLAN, state=State.OPEN)
+    begun.filter(session_id=None, created_at__lt=now() - OPENING_MAX).update(state=State.FAILED)
+    found = begun.exclude(session_id=None).first()
+    if found and not subscribed(team):
+        _close(found)
+    if subscribed(team):
+        raise AlreadySubscribed("Your team has a subscription already. Change it on the billing page.")
+
+
+def _close(purchase: Purchase) -> None:
+    try:
+        session = shapes.session(client.fetch("checkout.sessions", str(purchase.session_id)))
+        if session.status == "open":
+            session = shapes.session(client.expire(session.id))
+    except Gone:
+        Purchase.objects.filter(pk=purchase.pk, state=State.OPEN).update(state=State.EXPIRED)
+        return
+    if session.status == "complete":
+        follow.settle(session.customer_id)
+    handed = hand_over(session)
+    if handed and handed.state == State.OPEN:
+        raise CheckoutUnderWay("A plan of your team is paid already; its bank takes its time. Wait until it has come.")
+
+
+def _open_checkout(customer: StripeCustomer, purchase: Purchase, asked: client.Json) -> client.Json:
+    """Open it at Stripe, for a new customer where ours is not known there any more."""
+    key = f"buy:{purchase.pk}"
+    try:
+        return client.create("checkout.sessions", asked | {"customer": customer.customer_id}, key=key)
+    except Gone:
+        customers.forget(customer)
+        customer = customers.ensure(purchase.team)
+        return client.create("checkout.sessions", asked | {"customer": customer.customer_id}, key=f"{key}:again")
 
 
 def _session(purchase: Purchase, offer: Offer, thanks_url: str, back_url: str) -> client.Json:

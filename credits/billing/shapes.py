@@ -77,11 +77,17 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Refund:
+    id: str
+    amount_cents: int
+    has_failed: bool  # for good: its money came back to us
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     id: str
     payment_intent: str
     amount_cents: int
-    refunded_cents: int
     customer_id: str
 
 
@@ -165,9 +171,12 @@ def charge(data: Json) -> Charge:
         id=data["id"],
         payment_intent=_id(data.get("payment_intent")),
         amount_cents=data["amount_captured"] or data["amount"],
-        refunded_cents=data["amount_refunded"],
         customer_id=_id(data.get("customer")),
     )
+
+
+def refund(data: Json) -> Refund:
+    return Refund(data["id"], data["amount"], data["status"] in ("failed", "canceled"))
 
 
 def dispute(data: Json) -> Quarrel:

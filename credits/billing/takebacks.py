@@ -1,28 +1,32 @@
-"""Money that goes back takes its credits back: after refunds for good, in disputes until they are won.
+"""Money that goes back takes its credits back: in refunds unless they fail, in disputes until they are won.
 
 All of it is worked out from the payment's row, under its lock, towards a target; so it may be called at any time and
 as often as one likes. Credits are compared with credits: the share of the money that went back is the share of each
 grant that goes.
 """
 
+from collections.abc import Iterable
+
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, Sum
 from django.db.models.functions import Now
 
 from accounts import activity
 from credits import ledger
 from credits.amounts import CENTI
-from credits.models import Clawback, Dispute, Grant, Pass, Payment, Wallet
+from credits.billing import shapes
+from credits.models import Clawback, Dispute, Grant, Pass, Payment, Refund, Wallet
 
 FROZEN = "A payment is disputed. Write to us."
 ACTOR = "stripe"
 
 
 @transaction.atomic
-def note_refund(payment_intent: str, *, charged_cents: int, refunded_cents: int) -> bool:
-    """Note how much of a charge has gone back in all, and take the credits. False where it is no payment of ours.
+def note_refunds(payment_intent: str, *, charged_cents: int, refunds: Iterable[shapes.Refund]) -> bool:
+    """Note what has gone back of a charge, and take the credits; a refund that failed undoes just its part.
 
-    Older news than what is known change nothing.
+    Refunds that are not named stay as they are, and one that has failed stays failed: older news change nothing.
+    False where it is no payment of ours.
 
     Raises:
         Busy: the wallet's lock did not come in time.
@@ -31,10 +35,13 @@ def note_refund(payment_intent: str, *, charged_cents: int, refunded_cents: int)
     if payment is None:
         return False
     _correct(payment, charged_cents)
-    if refunded_cents > payment.refunded_cents:
-        payment.refunded_cents = refunded_cents
+    for refund in refunds:
+        _note(refund, payment)
+    before, payment.refunded_cents = payment.refunded_cents, _refunded(payment)
+    if payment.refunded_cents != before:
         payment.save(update_fields=["refunded_cents"])
-        activity.record(team=payment.team, actor=ACTOR, verb="billing.refunded", target=payment_intent)
+        verb = "billing.refunded" if payment.refunded_cents > before else "billing.refund_failed"
+        activity.record(team=payment.team, actor=ACTOR, verb=verb, target=payment_intent)
     apply(payment)
     return True
 
@@ -96,6 +103,19 @@ def _correct(payment: Payment, charged_cents: int) -> None:
         payment.save(update_fields=["amount_cents"])
 
 
+def _note(refund: shapes.Refund, payment: Payment) -> None:
+    facts = {"payment": payment, "amount_cents": refund.amount_cents, "has_failed": refund.has_failed}
+    _, is_new = Refund.objects.get_or_create(refund_id=refund.id, defaults=facts)
+    if refund.has_failed and not is_new:
+        Refund.objects.filter(pk=refund.id, has_failed=False).update(has_failed=True, updated_at=Now())
+
+
+def _refunded(payment: Payment) -> int:
+    """What has gone back in all."""
+    stands = payment.refunds.filter(has_failed=False).aggregate(cents=Sum("amount_cents"))
+    return min(int(stands["cents"] or 0), payment.amount_cents)
+
+
 def _share(grant: Grant, cents: int, payment: Payment) -> int:
     """That part of a grant, rounded down, and of a pass in whole images."""
     step = CENTI if grant.unit == Grant.Unit.IMAGE else 1
@@ -103,14 +123,24 @@ def _share(grant: Grant, cents: int, payment: Payment) -> int:
 
 
 def _take_refunds(grant: Grant, payment: Payment) -> None:
-    # The target stands in the reference, so that what was asked for before can be read off.
+    """Each clawback goes on where the one before it ended, and the target that it reached stands in its reference."""
     prefix = f"refund:{payment.payment_intent}:{grant.pk}:"
-    before = Clawback.objects.filter(grant=grant, reference__startswith=prefix).values_list("reference", flat=True)
-    taken = max((int(reference.removeprefix(prefix)) for reference in before), default=0)
-    target = _share(grant, payment.refunded_cents, payment)
+    clawbacks = Clawback.objects.filter(grant=grant, reference__startswith=prefix)
+    target, taken = _share(grant, payment.refunded_cents, payment), 0
+    for clawback in clawbacks.filter(undone_at=None).order_by("-pk"):
+        reached = int(clawback.reference.removeprefix(prefix).split(":")[0])
+        if reached <= target:
+            taken = max(taken, reached)
+        else:
+            ledger.reinstate(
+                team_id=payment.team_id, reference=clawback.reference, actor=ACTOR,
+                reason="The refund of the payment failed",
+            )  # fmt: skip
     if target > taken:
+        undone = clawbacks.exclude(undone_at=None).count()
         ledger.revoke(
-            team_id=payment.team_id, grant_id=grant.pk, amount_centi=target - taken, reference=f"{prefix}{target}",
+            team_id=payment.team_id, grant_id=grant.pk, amount_centi=target - taken,
+            reference=f"{prefix}{target}:{undone}" if undone else f"{prefix}{target}",
             actor=ACTOR, reason="The payment was refunded",
         )  # fmt: skip
 

@@ -4,7 +4,7 @@
 credit (of an image, for the grants of a pass).
 """
 
-from credits.models.billing import Dispute, Payment, Purchase, StripeCustomer, StripeEvent, StripeSetup, Term
+from credits.models.billing import Dispute, Payment, Purchase, Refund, StripeCustomer, StripeEvent, StripeSetup, Term
 from credits.models.ledger import Clawback, Entry, Grant, Hold, HoldPart, Uncollected, Wallet
 from credits.models.notices import Notice
 from credits.models.passes import Pass, PassProduct
@@ -30,6 +30,7 @@ __all__ = [
     "PriceRule",
     "PriceVersion",
     "Purchase",
+    "Refund",
     "StripeCustomer",
     "StripeEvent",
     "StripeSetup",

@@ -65,6 +65,11 @@ class Purchase(models.Model):
     paid_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team"], condition=Q(kind="plan", state="open"), name="purchase_of_one_plan_at_a_time"
+            )
+        ]
         indexes = [
             models.Index(fields=["team", "-created_at", "-id"], name="purchase_list"),
             models.Index(fields=["payment_intent"], condition=~Q(payment_intent=""), name="purchase_of_payment"),
@@ -96,6 +101,20 @@ class Payment(models.Model):
 
     def __str__(self) -> str:
         return self.payment_intent
+
+
+class Refund(models.Model):
+    """Money on its way back. It may fail, also after days, and then for good."""
+
+    refund_id = models.CharField(max_length=80, primary_key=True)
+    payment = models.ForeignKey(Payment, models.PROTECT, related_name="refunds")
+    amount_cents = models.PositiveBigIntegerField()
+    has_failed = models.BooleanField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.refund_id} failed" if self.has_failed else self.refund_id
 
 
 class Dispute(models.Model):

@@ -189,7 +189,9 @@ def _fits(one: Object, asked: Object) -> bool:
         return False
     if "status" not in asked and one["object"] == "subscription" and one["status"] == "canceled":
         return False
-    return all(one.get(name) == asked[name] for name in ("customer", "invoice", "payment_intent") if name in asked)
+    return all(
+        one.get(name) == asked[name] for name in ("customer", "invoice", "payment_intent", "charge") if name in asked
+    )
 
 
 def _page(found: list[Object], asked: Object, url: str) -> Object:

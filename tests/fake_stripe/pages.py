@@ -98,6 +98,9 @@ def desk_page(store: Store) -> bytes:
         rows.append(f"<p>{charge['payment_intent']} {money(charge['amount'], charge['currency'])} ")
         rows += [button("/desk", "Refund", act="refund", id=charge["payment_intent"])] if left else []
         rows += [] if charge["disputed"] else [button("/desk", "Dispute", act="dispute", id=charge["payment_intent"])]
+    for found in store.all("refund"):
+        rows.append(f"<p>{found['id']} {found['status']} ")
+        rows += [button("/desk", "Let it fail", act="fail_refund", id=found["id"])] * (found["status"] != "failed")
     for found in store.all("dispute"):
         rows.append(f"<p>{found['id']} {found['status']} ")
         if found["status"] == "needs_response":
@@ -110,6 +113,8 @@ def desk_act(store: Store, act: str, identity: str) -> None:
     """Raises: Refused."""
     if act == "refund":
         payments.refund(store, identity)
+    elif act == "fail_refund":
+        payments.fail_refund(store, identity)
     elif act == "dispute":
         payments.dispute(store, identity)
     elif act in ("won", "lost"):

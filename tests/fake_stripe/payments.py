@@ -60,6 +60,18 @@ def refund(store: Store, intent_id: str, amount: int | None = None) -> Object:
     return made
 
 
+def fail_refund(store: Store, refund_id: str) -> Object:
+    """The bank sends the money of a refund back, as it may after days."""
+    found = store.get(refund_id, "refund")
+    charge = store.get(found["charge"], "charge")
+    charge["amount_refunded"] -= found["amount"]
+    charge["refunded"] = False
+    found["status"], found["failure_reason"] = "failed", "expired_or_canceled_card"
+    store.emit("refund.updated", found)
+    store.emit("refund.failed", found)
+    return found
+
+
 def dispute(store: Store, intent_id: str, amount: int | None = None) -> Object:
     charge = store.get(store.get(intent_id)["latest_charge"], "charge")
     charge["disputed"] = True

@@ -164,6 +164,9 @@ class FakeStripe:
     def refund(self, intent_id: str, amount: int | None = None) -> Object:
         return payments.refund(self.store, intent_id, amount)
 
+    def fail_refund(self, refund_id: str) -> Object:
+        return payments.fail_refund(self.store, refund_id)
+
     def dispute(self, intent_id: str, amount: int | None = None) -> Object:
         return payments.dispute(self.store, intent_id, amount)
 

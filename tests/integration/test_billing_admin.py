@@ -14,6 +14,7 @@ from credits.models import (
     Payment,
     PlanPrice,
     Purchase,
+    Refund,
     StripeCustomer,
     StripeEvent,
     StripeSetup,
@@ -24,7 +25,7 @@ from tests.factories import make_user, team_of
 
 pytestmark = pytest.mark.django_db
 MODELS = (
-    Dispute, Pack, PassPrice, Payment, PlanPrice, Purchase, StripeCustomer, StripeEvent, StripeSetup, Term,
+    Dispute, Pack, PassPrice, Payment, PlanPrice, Purchase, Refund, StripeCustomer, StripeEvent, StripeSetup, Term,
 )  # fmt: skip
 EDITABLE = (Pack, PassPrice, PlanPrice)
 
@@ -50,6 +51,7 @@ def everything(shop, team):
     """A row of each."""
     shop.subscribe(team, "basic", "year")
     shop.fake.dispute(shop.buy(team, "pack", "200-credits").payment_intent or intent_of(shop))
+    shop.fake.refund(intent_of(shop), 100)
     shop.deliver_all()
     PassPrice.objects.create(product=PassProduct.objects.get(slug="flash"), stripe_price_id="price_x")
     for event in shop.store.events:

@@ -7,6 +7,10 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Membership
 from credits import plans
+from credits.billing import client as client_of_stripe
+from credits.billing import customers, sales
+from credits.billing.errors import CheckoutUnderWay
+from credits.clock import now
 from credits.models import Pass, Purchase, StripeCustomer
 from tests.factories import make_member, make_user, team_of
 from tests.fake_stripe import subscriptions
@@ -123,6 +127,49 @@ def test_of_two_checkouts_for_a_plan_one_can_be_paid(shop, team, client):
     assert "has a subscription already" in text_of(client.get("/plans"))
     assert len(shop.store.all("subscription")) == 1 and plans.plan_of(team.pk).slug == "pro"
     assert sorted(Purchase.objects.values_list("slug", "state")) == [("basic", "expired"), ("pro", "paid")]
+
+
+def test_a_plan_whose_bank_takes_its_time_is_not_sold_again(shop, team, client):
+    session = shop.store.get(shop.begin(team, "plan", "basic").session_id)
+    session["status"], session["payment_status"] = "complete", "unpaid"
+    assert press(client, kind="plan", slug="pro", interval="month") == "/plans"
+    assert "its bank takes its time" in text_of(client.get("/plans"))
+    session["status"] = "expired"
+    assert shop.begin(team, "plan", "pro").state == "open"
+
+
+def test_a_checkout_that_was_never_opened_is_in_nobodys_way(shop, team, client, monkeypatch):
+    died = shop.begin(team, "plan", "basic")
+    monkeypatch.setattr(sales, "TURN_SECONDS_MAX", 0)
+    Purchase.objects.update(session_id=None)
+    assert press(client, kind="plan", slug="pro", interval="month") == "/plans"
+    assert "in another window" in text_of(client.get("/plans"))
+    Purchase.objects.update(created_at=now() - sales.OPENING_MAX)
+    assert press(client, kind="plan", slug="pro", interval="month").startswith(shop.fake.url)
+    died.refresh_from_db()
+    assert died.state == "failed"
+
+
+def test_a_plan_is_sold_as_soon_as_stripe_is_back(shop, team, client):
+    customers.ensure(team)
+    shop.fake.down = True
+    assert press(client, kind="plan", slug="pro", interval="month") == "/plans"
+    shop.fake.down = False
+    assert press(client, kind="plan", slug="pro", interval="month").startswith(shop.fake.url)
+
+
+def test_a_checkout_that_opens_too_late_is_closed(shop, team, monkeypatch):
+    really = client_of_stripe.create
+
+    def slowly(*asked, **how):
+        Purchase.objects.update(state="failed")  # somebody else took it for dead
+        return really(*asked, **how)
+
+    monkeypatch.setattr(client_of_stripe, "create", slowly)
+    customers.ensure(team)
+    with pytest.raises(CheckoutUnderWay):
+        shop.begin(team, "plan", "basic")
+    assert [one["status"] for one in shop.store.all("checkout.session")] == ["expired"]
 
 
 def test_what_is_not_for_sale_is_refused_in_words(shop, client):

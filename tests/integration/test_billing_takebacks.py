@@ -3,8 +3,10 @@
 import pytest
 from django.db import transaction
 
+from accounts.models import Activity
 from credits import audit, ledger, passes
 from credits.billing import inbox, takebacks
+from credits.billing.shapes import Refund
 from credits.errors import PassNotReady
 from credits.models import Clawback, Dispute, Grant, Pass, Payment, StripeEvent, Wallet
 from credits.pricing import Quote
@@ -60,10 +62,51 @@ def test_partial_refunds_add_up_and_never_exceed(shop, team):
 
 def test_older_news_of_a_refund_change_nothing(shop, team):
     intent = pack_intent(shop, team)
-    for cents in (30_000, 10_000):
-        assert takebacks.note_refund(intent, charged_cents=49_900, refunded_cents=cents)
+    first, second = Refund("re_1", 10_000, has_failed=False), Refund("re_2", 20_000, has_failed=False)
+    for known in ([first, second], [first], []):
+        assert takebacks.note_refunds(intent, charged_cents=49_900, refunds=known)
     assert Payment.objects.get().refunded_cents == 30_000
     assert [revoked for *_, revoked in grants_of(team)] == [12_024]
+
+
+def test_a_refund_that_fails_gives_exactly_its_part_back(shop, team):
+    """Four in a row, the second fails, and so does the last; what is refunded anew is taken anew."""
+    intent = pack_intent(shop, team)
+    _, second, _, fourth = [shop.fake.refund(intent, cents) for cents in (10_001, 10_001, 10_001, 19_897)]
+    shop.deliver_all()
+    assert wallet_of(team) == (0, 0, False)
+    for failed, taken in ((second, 15_991), (fourth, 8_016)):
+        shop.fake.fail_refund(failed["id"])
+        shop.deliver_all()
+        assert wallet_of(team) == (20_000 - taken, 0, False)
+    shop.fake.refund(intent)
+    shop.deliver_all()
+    assert wallet_of(team) == (0, 0, False) and Payment.objects.get().refunded_cents == 49_900
+    assert audit.find_drift() == []
+
+
+def test_a_refund_that_fails_forgives_its_debt_and_stays_failed(shop, team):
+    intent = pack_intent(shop, team)
+    spend(team, 15_000)
+    refund = shop.fake.refund(intent)
+    shop.deliver_all()
+    assert wallet_of(team) == (0, 15_000, False)
+    shop.fake.fail_refund(refund["id"])
+    shop.deliver_all([shop.event("refund.failed")])
+    assert wallet_of(team) == (5_000, 0, False)
+    takebacks.note_refunds(intent, charged_cents=49_900, refunds=[Refund(refund["id"], 49_900, has_failed=False)])
+    assert wallet_of(team) == (5_000, 0, False)  # older news
+    assert Activity.objects.filter(verb="billing.refund_failed", target=intent).exists()
+    assert audit.find_drift() == []
+
+
+def test_a_pass_comes_back_when_its_refund_fails(shop, team):
+    refund = shop.fake.refund(pass_intent(shop, team))
+    shop.deliver_all()
+    assert Pass.objects.get().withdrawn_at is not None
+    shop.fake.fail_refund(refund["id"])
+    shop.deliver_all()
+    assert Pass.objects.get().withdrawn_at is None
 
 
 def test_a_refund_of_what_was_spent_becomes_debt_that_the_next_credits_pay(shop, team):

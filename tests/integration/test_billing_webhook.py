@@ -53,7 +53,7 @@ def test_a_signed_event_leaves_one_line_and_grants_nothing_itself(
 def test_djstripe_keeps_a_mirror_of_every_kind_of_event_we_ask_for(shop, team, rings):
     sub = shop.subscribe(team, "basic")
     intent = shop.fake.intent_of(sub["latest_invoice"])
-    shop.fake.refund(intent, 10_000)
+    shop.fake.fail_refund(shop.fake.refund(intent, 10_000)["id"])
     quarrel = shop.fake.dispute(intent)
     payments.close_dispute(shop.store, quarrel["id"], "won")
     shop.buy(team, "pack", "200-credits")
@@ -63,8 +63,8 @@ def test_djstripe_keeps_a_mirror_of_every_kind_of_event_we_ask_for(shop, team, r
     assert set(answers.values()) == {200}, answers
     assert set(answers) == {
         "customer.subscription.created", "invoice.paid", "checkout.session.completed", "charge.refunded",
-        "charge.dispute.created", "charge.dispute.funds_withdrawn", "charge.dispute.closed",
-        "charge.dispute.funds_reinstated",
+        "refund.updated", "refund.failed", "charge.dispute.created", "charge.dispute.funds_withdrawn",
+        "charge.dispute.closed", "charge.dispute.funds_reinstated",
     }  # fmt: skip
     assert StripeEvent.objects.count() == len(sent)
     assert Customer.objects.get().subscriber == team

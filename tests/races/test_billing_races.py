@@ -6,10 +6,11 @@ from threading import Barrier
 import pytest
 from django.db import connection, transaction
 
-from credits import ledger, passes, plans
+from credits import ledger, models, passes, plans
 from credits.audit import find_drift
 from credits.billing import client, customers, follow, inbox, takebacks
-from credits.models import Grant, Pass, PassProduct, Payment, StripeCustomer, StripeEvent, Wallet
+from credits.billing.shapes import Refund
+from credits.models import Grant, Pass, PassProduct, Payment, Purchase, StripeCustomer, StripeEvent, Wallet
 from tests.billing import grants_of
 from tests.factories import make_user, team_of
 from tests.fake_stripe import subscriptions
@@ -38,6 +39,13 @@ def test_an_event_is_claimed_by_one_worker(shop, team, run_together):
     assert sum(run_together([inbox.work_off] * 4)) == StripeEvent.objects.count() == 3
     assert set(StripeEvent.objects.values_list("attempts", flat=True)) == {1}
     assert [amount for _, amount, _ in grants_of(team)] == [50_000]
+
+
+def test_who_meets_at_the_button_has_one_checkout_for_a_plan(shop, team, run_together):
+    """The database lets one begin; who comes second waits for its checkout, and ends it."""
+    run_together([lambda: shop.begin(team, "plan", "basic"), lambda: shop.begin(team, "plan", "pro")])
+    assert sorted(Purchase.objects.values_list("state", flat=True)) == ["expired", "open"]
+    assert sorted(one["status"] for one in shop.store.all("checkout.session")) == ["expired", "open"]
 
 
 def stale_reader(shop, sub, monkeypatch) -> None:
@@ -77,19 +85,23 @@ def refunded_pack(shop, team) -> str:
     return purchase.payment_intent
 
 
-def noting(intent: str, cents: int):
-    return lambda: takebacks.note_refund(intent, charged_cents=49_900, refunded_cents=cents)
+REFUNDS = [Refund("re_1", 10_000, has_failed=False), Refund("re_2", 20_000, has_failed=False)]
+
+
+def noting(intent: str, refunds: list[Refund]):
+    return lambda: takebacks.note_refunds(intent, charged_cents=49_900, refunds=refunds)
 
 
 def test_two_refunds_noted_at_once_take_their_sum(shop, team, run_together):
     intent = refunded_pack(shop, team)
-    assert run_together([noting(intent, 10_000), noting(intent, 20_000)]) == [True, True]
-    assert Grant.objects.get(source="purchase").revoked_centi == 8_016
+    assert run_together([noting(intent, REFUNDS[:1]), noting(intent, REFUNDS)]) == [True, True]
+    assert Grant.objects.get(source="purchase").revoked_centi == 12_024
     assert find_drift() == []
 
 
 def test_without_the_payments_lock_they_take_too_much(shop, team, run_together, monkeypatch):
     intent = refunded_pack(shop, team)
+    models.Refund.objects.create(refund_id="re_1", payment_id=intent, amount_cents=10_000, has_failed=False)
     barrier, really = Barrier(2), ledger.revoke
 
     def revoke(**wanted):
@@ -99,8 +111,8 @@ def test_without_the_payments_lock_they_take_too_much(shop, team, run_together, 
     monkeypatch.setattr(takebacks, "_locked", lambda intent: Payment.objects.get(pk=intent))
     monkeypatch.setattr(takebacks.ledger, "revoke", revoke)
     monkeypatch.setattr(Payment, "save", lambda self, **options: None)  # else its row lock would stand in
-    run_together([noting(intent, 10_000), noting(intent, 20_000)])
-    assert Grant.objects.get(source="purchase").revoked_centi == 12_024
+    run_together([noting(intent, REFUNDS[:1]), noting(intent, REFUNDS)])
+    assert Grant.objects.get(source="purchase").revoked_centi == 4_008 + 12_024
 
 
 def test_a_dispute_that_meets_the_start_of_its_pass_waits_for_it_in_the_same_order(team):
