@@ -61,6 +61,25 @@ document.addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
+// A form that leads to another page is sent once: a double click would make two teams, or two keys.
+const SENT_MS = 10_000; // after it one may try again; a download stays on its page
+function release(form) {
+  delete form.dataset.sent;
+  form.querySelectorAll("[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
+}
+
+document.addEventListener("submit", (event) => {
+  const { target: form, submitter } = event;
+  if (event.defaultPrevented || form.method !== "post") return; // htmx sends it, or it is a search
+  if ("sent" in form.dataset) return event.preventDefault();
+  form.dataset.sent = "";
+  submitter?.setAttribute("aria-busy", "true");
+  setTimeout(release, SENT_MS, form);
+});
+
+// Whoever comes back finds the page as it was left.
+addEventListener("pageshow", () => document.querySelectorAll("[data-sent]").forEach(release));
+
 // What htmx would ask with window.confirm is asked in our own dialog.
 document.addEventListener("htmx:confirm", (event) => {
   if (!event.detail.question) return;

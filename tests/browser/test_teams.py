@@ -1,7 +1,10 @@
 """Two people, two browsers: one invites, the other signs up by the link, joins, and switches between teams."""
 
+import time
+
 import pytest
 
+from accounts import services
 from accounts.models import Membership, User
 from tests.browser.conftest import PASSWORD, accessibility_problems
 from tests.factories import make_user, team_of
@@ -53,6 +56,24 @@ def test_invite_accept_and_switch(site, open_page, sign_in, screen):
     menu = guest.locator("[data-menu] summary")
     menu.click()
     assert "Foxes" not in guest.locator("[data-menu]").inner_text()
+
+
+def test_a_double_click_makes_one_team(site, open_page, sign_in, monkeypatch):
+    really = services.create_team
+
+    def slowly(**asked):
+        time.sleep(1)
+        return really(**asked)
+
+    monkeypatch.setattr(services, "create_team", slowly)
+    user, page = make_user(), open_page()
+    sign_in(page, user)
+    page.goto(f"{site}/teams")
+    page.get_by_label("Name").fill("Foxes")
+    button = page.get_by_role("button", name="Open it")
+    button.dblclick(delay=100)
+    page.get_by_label("Team: Foxes").wait_for()
+    assert user.memberships.filter(team__name="Foxes").count() == 1
 
 
 def switch_by_keyboard(page, *, to: str) -> None:
