@@ -135,10 +135,13 @@ def canceled_among(job_ids: Iterable[UUID]) -> set[UUID]:
 
 
 # --- Workers --------------------------------------------------------------------------------------------------------
-def worker_is_here(worker: str, *, state: str, models: Iterable[str], kinds: Iterable[str] = ("image",)) -> None:
-    """A worker says that it lives, what it does ("loading", "idle", "busy") and what it serves."""
-    text = json.dumps({"state": state, "models": sorted(models), "kinds": sorted(kinds)})
-    _try(lambda: client().set(f"worker:{worker}", text, ex=WORKER_SECONDS), None)
+def worker_is_here(
+    worker: str, *, state: str, models: Iterable[str], kinds: Iterable[str] = ("image",), has_adapters: bool = True
+) -> None:
+    """A worker says that it lives, what it does ("loading", "idle", "busy") and what it serves: with adapters, people's
+    own models, too."""
+    said = {"state": state, "models": sorted(models), "kinds": sorted(kinds), "has_adapters": has_adapters}
+    _try(lambda: client().set(f"worker:{worker}", json.dumps(said), ex=WORKER_SECONDS), None)
 
 
 def worker_is_gone(worker: str) -> None:

@@ -94,5 +94,7 @@ class Leases:
             except DatabaseError as error:
                 # The lease outlives several missed beats; the next one may find the server again.
                 logger.warning("heartbeat_missed", error=type(error).__name__)
+            except Exception:  # without this thread every job of this process would be taken from it, for good
+                logger.exception("heartbeat_failed")
             self._stop.wait(settings.HEARTBEAT_SECONDS)
         connection.close()

@@ -36,6 +36,7 @@ ALL_BLOCKED = Failure("blocked", "The picture did not pass our image check, so i
 NOT_STORED = Failure("storage", "The picture was made but could not be stored.", FailureKind.RETRYABLE)
 NOT_FINISHED = Failure("post", "The picture was made but could not be delivered.", FailureKind.RETRYABLE)
 FINISH_TRIES_MAX = 5
+FINISH_RETRY_SECONDS = 0.5  # before the second try; longer before each other
 NOBODYS_FAULT = {ALL_BLOCKED.code, "too_few_pictures", "loss_diverged"}  # no reason to wake anybody
 
 
@@ -108,10 +109,14 @@ class Poster:
 
     def _work(self) -> None:
         while delivery := self._queue.get():
-            with structlog.contextvars.bound_contextvars(job_id=str(delivery.job.id)):
-                close_old_connections()
-                deliver(delivery, self._leases, self._uploads)
-            self._queue.task_done()
+            try:
+                with structlog.contextvars.bound_contextvars(job_id=str(delivery.job.id)):
+                    close_old_connections()
+                    deliver(delivery, self._leases, self._uploads)
+            except Exception:  # its lease runs out; without this thread the device would soon wait for ever
+                logger.exception("delivery_lost", job_id=str(delivery.job.id))
+            finally:
+                self._queue.task_done()
         self._queue.task_done()
         connection.close()
 
@@ -139,7 +144,9 @@ def deliver(delivery: Delivery, leases: Leases, uploads: ThreadPoolExecutor) -> 
         _give_up(delivery, NOT_STORED)
     except Exception:
         logger.exception("post_stage_failed")
-        _give_up(delivery, NOT_FINISHED)
+        # A commit whose answer was lost may name the files. Who ends the attempt knows that nothing does.
+        if report_failure(job, NOT_FINISHED):
+            storage.delete(delivery.keys_written)
     finally:
         leases.drop(job)
 
@@ -229,19 +236,21 @@ def _note_device_done(delivery: Delivery) -> None:
 
 
 def surely(job: Job, finish: Callable[[], bool]) -> bool:
-    """Finish a job although the database hiccups. Whether this worker still held it."""
+    """Finish a job although the database hiccups. Whether this worker still held it.
+
+    Raises:
+        Busy, DatabaseError: of the last try; a commit may have gone through all the same.
+    """
     for attempt in range(1, FINISH_TRIES_MAX + 1):
         try:
-            return finish()
+            # After a lost connection nobody knows whether the commit went through, or still will: the fence answers.
+            return finish() or (attempt > 1 and _was_finished(job))
         except (Busy, DatabaseError) as error:
-            # After a lost connection nobody knows whether the commit went through: the fence answers, next time.
             if attempt == FINISH_TRIES_MAX:
                 raise
             logger.warning("finish_again", attempt=attempt, error=type(error).__name__)
-            time.sleep(0.5 * attempt)
+            time.sleep(FINISH_RETRY_SECONDS * attempt)
             close_old_connections()
-            if _was_finished(job):
-                return True
     raise AssertionError("the loop returns or raises")
 
 
@@ -255,19 +264,31 @@ def _give_up(delivery: Delivery, failure: Failure) -> None:
     report_failure(delivery.job, failure)
 
 
-def report_failure(job: Job, failure: Failure) -> None:
-    """Fail a job in the database and tell its watchers. A dead database leaves the rest to the lease."""
+def report_failure(job: Job, failure: Failure) -> bool:
+    """Fail a job in the database and tell its watchers. A dead database leaves the rest to the lease.
+
+    Whether the attempt was ours to end, and ended: then nothing was finished under its fence, and never will be.
+    """
     try:
-        won = transitions.fail(job, failure)
+        if not transitions.fail(job, failure):
+            return False
     except (Busy, DatabaseError) as error:
         logger.warning("fail_later", error=type(error).__name__)
-        return
-    if won:
+        return False
+    try:
         job.refresh_from_db(fields=["status"])
-        logger.warning("job_failed", code=failure.code, status=job.status, attempt=job.attempts)
-        if job.status == Job.Status.FAILED and failure.code not in NOBODYS_FAULT:
-            alarms.ring("job_failed_for_good", job_id=str(job.id), code=failure.code)
-        if job.is_over:
-            events.publish([job.id], events.Progress(status=job.status))
-        else:
-            events.forget([job.id])
+    except DatabaseError:
+        events.forget([job.id])  # whoever looks next asks the database
+    else:
+        _tell_of(job, failure)
+    return True
+
+
+def _tell_of(job: Job, failure: Failure) -> None:
+    logger.warning("job_failed", code=failure.code, status=job.status, attempt=job.attempts)
+    if job.status == Job.Status.FAILED and failure.code not in NOBODYS_FAULT:
+        alarms.ring("job_failed_for_good", job_id=str(job.id), code=failure.code)
+    if job.is_over:
+        events.publish([job.id], events.Progress(status=job.status))
+    else:
+        events.forget([job.id])

@@ -77,6 +77,8 @@ def _look_by_itself(worker: Worker) -> None:
             worker.drain()
         except DatabaseError as error:
             logger.warning("database_is_away", error=type(error).__name__)
+        except Exception:  # without this thread a process that only trains would never look again
+            logger.exception("drain_failed")
         _wake.wait(settings.IDLE_POLL_SECONDS)
         _wake.clear()
     connection.close()

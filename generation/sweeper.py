@@ -20,6 +20,7 @@ from tenkaigen.errors import Busy
 
 logger = structlog.get_logger(__name__)
 BATCH_MAX = 200  # rows a sweep; the next one is seconds away
+UNRECOVERABLE_ALARM_SECONDS = 3600  # between two alarms about one job
 POSITIONS_MAX = 500  # waiting jobs that are told their place
 
 
@@ -60,7 +61,12 @@ def _recover(job: Job) -> bool:
     except (Busy, OperationalError) as error:
         # One locked row must not keep the others waiting; the next sweep finds it again.
         logger.info("recover_later", job_id=str(job.id), error=type(error).__name__)
-        return False
+    except Exception:
+        # Neither must one whose rows are broken: it would stop every sweep at the same place.
+        logger.exception("recover_failed", job_id=str(job.id))
+        if cache.add(f"unrecoverable:{job.id}", True, UNRECOVERABLE_ALARM_SECONDS):
+            alarms.ring("job_cannot_be_recovered", job_id=str(job.id))
+    return False
 
 
 def release_orphaned_holds() -> int:

@@ -23,8 +23,9 @@ from generation.models import Job
 TURNS_MAX = 20  # of every other team, where one job's place is counted: deeper places are a lower bound
 
 LINE = """
-SELECT job.id, job.team_id, job.kind, job.model, job.count, job.status, job.attempts, job.fence, job.expander,
-    job.run_after, job.created_at, s.id AS slot_id, s.due_at, s.queue_priority, s.jobs_max, running.jobs AS running
+SELECT job.id, job.team_id, job.kind, job.model, job.model_version_id, job.count, job.status, job.attempts,
+    job.fence, job.expander, job.run_after, job.created_at, s.id AS slot_id, s.due_at, s.queue_priority, s.jobs_max,
+    running.jobs AS running
 FROM (
     SELECT *, count(*) OVER () AS teams FROM (
         SELECT * FROM generation_teamslot WHERE due_at IS NOT NULL ORDER BY due_at LIMIT %(most)s
@@ -110,7 +111,9 @@ class Service:
         return [
             worker
             for worker in self.workers
-            if job.model in worker["models"] and job.kind in worker.get("kinds", (Job.Kind.IMAGE,))
+            if job.model in worker["models"]
+            and job.kind in worker.get("kinds", (Job.Kind.IMAGE,))
+            and (worker.get("has_adapters", True) or job.model_version_id is None)
         ]
 
     def seconds_each(self, job: Job) -> float | None:

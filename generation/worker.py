@@ -147,8 +147,8 @@ class Worker:
         return drawn
 
     def _next(self) -> list[Job]:
-        # What was claimed ahead is drawn even when the time is up: nobody else may.
-        jobs = self._ahead.take()
+        with self._device.watchdog.watching("preparing", settings.STALL_SECONDS):
+            jobs = self._ahead.take()  # drawn even when the time is up: nobody else may
         if self.is_stopping:
             self._give_back(jobs)
             return []
@@ -247,7 +247,7 @@ class Worker:
     def _note_hang(self, what: str) -> None:
         """The process ends when this returns."""
         alarms.ring("device_hung", worker=self.name, what=what)
-        self._fail_all(list(self._drawing), HUNG)  # an attempt that counts: the device may hang on the job itself
+        self._fail_all(self._drawing or self._hands.held(), HUNG)  # it counts: the device may hang on the job itself
         self.ask_to_stop()
         self._leaver.join(HANG_POST_SECONDS)
         self._poster.stop(HANG_POST_SECONDS)

@@ -142,9 +142,9 @@ def keep_answer(request: RemoteRequest) -> None:
 
 
 def close(request: RemoteRequest, state: str, *, failure: str = "", images: int = 0) -> bool:
-    """End a request in any state but an open one."""
+    """End a request, in whatever open state it is. Not one that the next claim of its job has taken along."""
     assert state not in OPEN
-    open_now = RemoteRequest.objects.filter(pk=request.pk, state__in=OPEN)
+    open_now = RemoteRequest.objects.filter(pk=request.pk, state__in=OPEN, fence=request.fence)
     return open_now.update(
         state=state, failure=failure[:FAILURE_CHARS_MAX], images=images, finished_at=Now(), answer={}
     ) == 1  # fmt: skip

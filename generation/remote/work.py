@@ -99,7 +99,8 @@ class RemoteWorker:
         """Renew the leases of what providers draw, and say what they serve. Called every `HEARTBEAT_SECONDS`."""
         transitions.heartbeat(requests.held())
         for provider in requests.available():
-            events.worker_is_here(requests.worker_name(provider), state="idle", models=provider.serves)
+            name = requests.worker_name(provider)
+            events.worker_is_here(name, state="idle", models=provider.serves, has_adapters=False)
 
     def _clean_up(self) -> None:
         if time.monotonic() - self._cleaned_at > CLEAN_SECONDS:

@@ -4,13 +4,16 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.core.cache import cache
 from django.utils import timezone
 
 from credits.audit import find_drift
+from credits.models import Hold
 from credits.queries import balance_of
 from generation import sweeper, transitions
 from generation.models import Job
 from generation.transitions import LOST_TOO_OFTEN, Failure, FailureKind
+from tenkaigen.errors import Busy
 from tests.factories import allow, make_job, make_user, team_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
@@ -138,9 +141,14 @@ def test_a_worker_lost_three_times_makes_an_alarm(user, caplog):
     assert_refunded(user)
 
 
-def test_one_job_that_cannot_be_recovered_now_does_not_keep_the_others_waiting(user, monkeypatch):
-    from tenkaigen.errors import Busy
-
+@pytest.mark.parametrize(
+    ("error", "alarms"),
+    [(Busy("Its wallet is locked."), 0), (Hold.DoesNotExist("somebody changed rows by hand"), 1)],
+)
+def test_one_job_that_cannot_be_recovered_now_does_not_keep_the_others_waiting(
+    user, monkeypatch, caplog, error, alarms
+):
+    cache.clear()
     stuck, other = make_job(user), make_job(user)
     claim()
     Job.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
@@ -148,11 +156,12 @@ def test_one_job_that_cannot_be_recovered_now_does_not_keep_the_others_waiting(u
 
     def sometimes(job):
         if job.id == stuck.id:
-            raise Busy("Its wallet is locked.")
+            raise error
         return recover(job)
 
     monkeypatch.setattr(transitions, "recover", sometimes)
-    assert sweeper.recover_lost_jobs() == 1
+    assert [sweeper.recover_lost_jobs(), sweeper.recover_lost_jobs()] == [1, 0]
+    assert caplog.text.count("job_cannot_be_recovered") == alarms  # not once a sweep
     assert [job.status for job in (Job.objects.get(id=stuck.id), Job.objects.get(id=other.id))] == [
         "processing", "queued",
     ]  # fmt: skip

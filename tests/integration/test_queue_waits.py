@@ -7,10 +7,10 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from generation import events, queries, sweeper, transitions, waits
-from generation.models import Job
+from generation.models import Job, ModelVersion
 from generation.transitions import Failure, FailureKind
 from generation.waits import Place, Service, explain
-from tests.factories import allow, make_job, make_user
+from tests.factories import allow, make_job, make_training_job, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 IDLE = {"state": "idle", "models": ["starter"]}
@@ -136,6 +136,22 @@ def test_deep_in_the_line_a_place_is_a_lower_bound_and_cheap(monkeypatch, django
     mine = [make_job(other) for _ in range(5)]
     with django_assert_num_queries(1):
         assert waits.place_of(mine[4]).jobs_ahead == 4 + 2
+
+
+def test_who_draws_without_adapters_serves_no_model_of_a_teams_own(job, django_assert_num_queries):
+    """A remote provider claims no such job, so it must not be what its person is told to wait for."""
+    version = ModelVersion.objects.get(job=make_training_job(job.user, pictures=1))
+    transitions.cancel(version.job)
+    events.worker_is_here("remote:fal", state="idle", models=["starter"], has_adapters=False)
+    own = make_job(job.user)
+    Job.objects.filter(id=own.id).update(model_version=version)
+    own.refresh_from_db()
+    serving = waits.service_of([job])
+    assert len(serving.serving(job)) == 1 and serving.serving(own) == []
+    assert "No worker for Starter is running" in waits.wait_of(own).reason
+    line = [placed for placed, _ in waits.line(10)]
+    with django_assert_num_queries(0):  # what decides was read with the line
+        assert [len(serving.serving(placed)) for placed in line] == [1, 0]
 
 
 def test_nobody_for_a_model_alarms_once_an_interval(job, caplog, settings):

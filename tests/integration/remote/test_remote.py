@@ -7,8 +7,9 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from generation import events, storage, waits
+from generation import events, storage, transitions, waits
 from generation.models import Image, Job, Provider, RemoteRequest
+from generation.remote import requests
 from tests.factories import make_job, make_user
 from tests.fake_provider import encoded, sends_json
 from tests.fake_web import hangs_up, raw, redirects, sends
@@ -255,6 +256,23 @@ def test_a_provider_that_takes_nothing_costs_no_attempt(worker, fake, user, repl
     fake.finish()
     run(worker, 3)
     assert ended(job) == ("completed", "", 1) and credits_of(user) == (9400, 0)
+
+
+def test_a_job_that_another_process_claims_at_once_keeps_its_request(worker, fake, user, monkeypatch):
+    """Between handing the job back and closing the request: what the next claim took along is not ours to close."""
+    make_provider(fake)
+    other = make_provider(fake, slug="other", is_active=False)
+    fake.will_post(sends(429, b""))
+    job, release = make_job(user), transitions.release
+
+    def release_and_somebody_claims(held):
+        return release(held) and requests.begin(other) is not None
+
+    monkeypatch.setattr(transitions, "release", release_and_somebody_claims)
+    run(worker)
+    request = RemoteRequest.objects.get(job=job)
+    assert (request.state, request.fence) == ("unsent", fresh(job).fence) and ended(job) == ("processing", "", 1)
+    assert [job_id for job_id, fence in requests.held() if fence == request.fence] == [job.id]  # its lease is renewed
 
 
 def test_a_request_that_is_wrong_is_not_repeated(worker, fake, user):

@@ -1,0 +1,180 @@
+"""A database that answers too late, broken rows, a device that hangs beside its work: no worker stays behind."""
+
+import threading
+import time
+
+import pytest
+from django.db import DatabaseError, OperationalError
+
+from credits.audit import find_drift
+from credits.queries import balance_of
+from generation import post, runtime, storage, transitions
+from generation.leases import Leases
+from generation.models import Job
+from generation.watchdog import EXIT_HUNG, Watchdog
+from generation.worker import Worker
+from tests.factories import allow, make_job, make_user, team_of
+
+
+@pytest.fixture(autouse=True)
+def committed(transactional_db, catalogue, bell, settings, monkeypatch):
+    settings.STORE_RETRY_SECONDS = 0
+    settings.RETRY_BASE_SECONDS = 0
+    settings.HEARTBEAT_SECONDS = 0.05
+    monkeypatch.setattr(post, "FINISH_RETRY_SECONDS", 0)
+
+
+@pytest.fixture
+def user():
+    made = make_user(credits=100)
+    allow(made, 10)
+    return made
+
+
+def run(worker) -> None:
+    worker.drain()
+    worker.wait_for_post_stage()
+
+
+def of(job) -> tuple[str, int]:
+    job.refresh_from_db()
+    return job.status, job.attempts
+
+
+def eventually(check, seconds=20.0) -> None:
+    until = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def files_of(user) -> list[str]:
+    return sorted(storage.walk(f"ai-generated/{user.id}"))
+
+
+def credits_of(user) -> tuple[int, int]:
+    assert find_drift() == []
+    now = balance_of(team_of(user))
+    return now.available_centi, now.held_centi
+
+
+# --- The answer to a commit is lost ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("away", [1, 2, 99])
+def test_a_commit_whose_answer_is_lost_keeps_its_files(worker, user, monkeypatch, away):
+    """The server commits and is gone, for a moment or for longer than we ask: the rows name the files."""
+    finish, calls = transitions.finish, []
+
+    def finish_and_lose_the_connection(*args, **more):
+        calls.append(args)
+        if len(calls) == 1:
+            assert finish(*args, **more)
+        if len(calls) <= away:
+            raise OperationalError("server closed the connection unexpectedly")
+        return finish(*args, **more)
+
+    monkeypatch.setattr(transitions, "finish", finish_and_lose_the_connection)
+    job = make_job(user)
+    run(worker)
+    assert of(job) == ("completed", 1) and len(calls) == min(away + 1, post.FINISH_TRIES_MAX)
+    assert files_of(user) == sorted(storage.files_of(job.images.get()))
+    assert credits_of(user) == (9400, 0)
+
+
+def test_a_commit_that_arrives_while_it_is_tried_again_keeps_its_files(worker, user, monkeypatch):
+    """The connection broke, the transaction did not: it commits just before the second one finds the job over."""
+    finish, calls = transitions.finish, []
+
+    def first_one_is_slow(*args, **more):
+        calls.append(args)
+        if len(calls) == 1:
+            raise OperationalError("connection reset by peer")
+        assert finish(*args, **more)
+        return finish(*args, **more)
+
+    monkeypatch.setattr(transitions, "finish", first_one_is_slow)
+    job = make_job(user)
+    run(worker)
+    assert of(job) == ("completed", 1) and files_of(user) == sorted(storage.files_of(job.images.get()))
+    assert credits_of(user) == (9400, 0)
+
+
+def test_what_was_surely_not_finished_leaves_no_files(worker, user, monkeypatch):
+    monkeypatch.setattr(transitions, "finish", lambda *args, **more: 1 / 0)
+    job = make_job(user)
+    for _ in range(3):
+        run(worker)
+    assert of(job) == ("failed", 3) and files_of(user) == [] and credits_of(user) == (10_000, 0)
+
+
+# --- Threads that must not end --------------------------------------------------------------------------------------
+def test_deliveries_that_nobody_can_end_do_not_end_the_post_stage(worker, user, monkeypatch, settings):
+    """One thread less each time, and the device would soon wait for ever."""
+    finish, fail = transitions.finish, transitions.fail
+    lost = [make_job(user, guidance_scale=2 + place) for place in range(settings.POST_THREADS)]
+    broken = {job.id for job in lost}
+
+    def unless_broken(act):
+        return lambda job, *args, **more: 1 / 0 if job.id in broken else act(job, *args, **more)
+
+    monkeypatch.setattr(transitions, "finish", unless_broken(finish))
+    monkeypatch.setattr(transitions, "fail", unless_broken(fail))
+    worker.drain()
+    eventually(lambda: not worker._leases._fences)
+    assert [of(job) for job in lost] == [("processing", 1)] * len(lost)  # until their leases run out
+    good = make_job(user)
+    worker.drain()
+    eventually(lambda: of(good) == ("completed", 1))
+
+
+def test_a_beat_that_fails_is_not_the_last(caplog):
+    beats, third = [], threading.Event()
+
+    def beat():
+        beats.append(1)
+        if len(beats) == 1:
+            raise RuntimeError("dictionary changed size during iteration")
+        third.set()
+
+    leases = Leases(on_beat=beat)
+    leases.start()
+    assert third.wait(20) and "heartbeat_failed" in caplog.text
+    leases.stop()
+
+
+def test_a_process_that_looks_by_itself_goes_on_after_any_failure(settings):
+    settings.IDLE_POLL_SECONDS = 0.01
+
+    class Stubborn:
+        looks = 0
+        is_stopping = False
+
+        def drain(self):
+            self.looks += 1
+            self.is_stopping = self.looks == 3
+            raise RuntimeError("CUDA error") if self.looks == 1 else DatabaseError("away")
+
+    worker = Stubborn()
+    runtime._look_by_itself(worker)
+    assert worker.looks == 3
+
+
+# --- Hanging beside the device --------------------------------------------------------------------------------------
+def test_words_that_hang_the_encoder_end_the_process_and_cost_their_job_an_attempt(engine, user, settings):
+    """Prompts are encoded ahead on a thread that no step pets; who waits for it would wait for ever."""
+    settings.STALL_SECONDS, settings.CLAIM_AHEAD_SECONDS = 2, 3600
+    ended, unblock = [], threading.Event()
+
+    def leave(code):
+        ended.append(code)
+        unblock.set()
+
+    worker = Worker(engine, models=["starter"], watchdog=lambda on_hang: Watchdog(on_hang, leave=leave))
+    worker.start()
+    first, ahead = make_job(user), make_job(make_user(credits=100), size="512x512")
+    engine.prepare = lambda batch: unblock.wait(20)
+    engine.before_step = lambda number: time.sleep(0.3) if number == 2 else None  # time to claim the other
+    worker.drain()
+    worker.stop()
+    assert ended == [EXIT_HUNG]
+    assert sorted(of(job) for job in (first, ahead)) == [("completed", 1), ("queued", 1)]
+    assert Job.objects.filter(status="processing").count() == 0
