@@ -56,3 +56,10 @@ def form_again(request: HttpRequest, template: str, context: dict[str, object], 
 def page_status(error: DomainError) -> int:
     """The status a page answers a refusal with. Browsers swap in 4xx answers only: a 5xx may be a proxy's own page."""
     return error.http_status if error.http_status < 500 else 409
+
+
+def say_when(response: HttpResponse, error: DomainError) -> HttpResponse:
+    """Tell programs that speak to a page what the sentence on it tells people: when asking again is worth it."""
+    if error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    return response

@@ -19,7 +19,7 @@ from generation.models import CustomModel, ModelVersion
 from generation.training_limits import steps_for
 from generation.views.models import body_of, changed, find_model
 from tenkaigen.errors import DomainError
-from tenkaigen.htmx import HtmxRequest, page_status
+from tenkaigen.htmx import HtmxRequest, page_status, say_when
 
 
 @needs(Ability.TRAIN)
@@ -81,7 +81,7 @@ def model_refine(request: HtmxRequest, model_id: UUID) -> HttpResponse:
         )
     except DomainError as error:
         form.refuse(error)
-        return _refused(request, found, page_status(error), refine_form=form)
+        return say_when(_refused(request, found, page_status(error), refine_form=form), error)
     return changed(request, found, "success", "On its way.")
 
 

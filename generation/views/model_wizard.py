@@ -21,7 +21,7 @@ from generation.models import CustomModel, ReferenceModel
 from generation.training_limits import steps_for
 from generation.views.models import find_model
 from tenkaigen.errors import DomainError
-from tenkaigen.htmx import HtmxRequest, form_again, page_status
+from tenkaigen.htmx import HtmxRequest, form_again, page_status, say_when
 
 STEPS = (("look", "Look"), ("name", "Name"), ("pictures", "Pictures"), ("check", "Check"))
 STEP_OF = {"reference": "look", "name": "name", "trigger_word": "name", "pictures": "pictures"}
@@ -111,7 +111,7 @@ def model_check(request: HtmxRequest, model_id: UUID) -> HttpResponse:
         )
     except DomainError as error:
         form.refuse(error)
-        return _check_page(request, found, form, page_status(error))
+        return say_when(_check_page(request, found, form, page_status(error)), error)
     return redirect("generation:model", found.pk)
 
 

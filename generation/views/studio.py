@@ -21,7 +21,7 @@ from generation.forms import DRAWN_WITH, GenerateForm, settings_only
 from generation.views.drafts import drop_draft, initial_of
 from generation.views.picker import offer
 from tenkaigen.errors import DomainError
-from tenkaigen.htmx import HtmxRequest, form_again, page_status
+from tenkaigen.htmx import HtmxRequest, form_again, page_status, say_when
 
 
 @needs(Ability.READ)
@@ -48,7 +48,7 @@ def submit(request: HtmxRequest) -> HttpResponse:
         )
     except DomainError as error:
         form.refuse(error)
-        return _refused(request, form, page_status(error))
+        return say_when(_refused(request, form, page_status(error)), error)
     drop_draft(request)
     if not request.htmx:
         return redirect("generation:job", job.id)

@@ -9,7 +9,7 @@ from credits.queries import balance_of
 from generation import queries
 from generation.models import ImageModel, Job
 from generation.views.drafts import SESSION_KEY
-from tests.factories import make_job, make_user, team_of
+from tests.factories import allow, make_job, make_user, team_of
 from tests.integration.pages import HTMX, client_of, make_completed_job, make_stranger, studio_form
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
@@ -150,6 +150,17 @@ def test_a_double_click_is_one_job_and_one_charge():
     assert first.status_code == second.status_code == 201
     assert Job.objects.count() == Hold.objects.count() == 1
     assert balance_of(team_of(user)).available_centi == 4400
+
+
+@pytest.mark.parametrize(("limits", "seconds"), [({"queue_cap": 1}, "30"), ({"everybodys": 1}, "60")])
+def test_a_full_queue_answers_when_to_come_again_and_takes_nothing(settings, limits, seconds):
+    user = make_user(credits=50)
+    settings.QUEUE_LENGTH_MAX = limits.get("everybodys", 100)
+    allow(user, 1, queue_cap=limits.get("queue_cap", 100))
+    make_job(user)
+    answer = submit(client_of(user), request_key="")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, seconds)
+    assert Job.objects.count() == 1 and balance_of(team_of(user)).held_centi == 600
 
 
 def test_two_submits_without_a_key_are_two_jobs():
