@@ -105,6 +105,17 @@ def test_sigterm_hands_the_job_back_at_once(start, user, is_status, tmp_path):
     assert leaving.wait(timeout=60) == 0
 
 
+def test_the_second_sigterm_ends_at_once_whatever_the_device_does(start, user, is_status, tmp_path):
+    job = make_job(user, num_inference_steps=20)
+    leaving = start("leaving", FAKE_STEP_SECONDS="100", HEARTBEAT_SECONDS="1", LEASE_SECONDS="600")
+    wait_for(is_status(job, "processing"), log=tmp_path / "leaving.log")
+    os.kill(leaving.pid, signal.SIGTERM)
+    wait_for(is_status(job, "queued", attempts=0, fence=2), log=tmp_path / "leaving.log")
+    assert leaving.poll() is None  # the step runs on
+    os.kill(leaving.pid, signal.SIGTERM)
+    assert leaving.wait(timeout=10) == 128 + signal.SIGTERM
+
+
 def test_a_submit_without_redis_is_accepted_and_done_all_the_same(start, user, is_status, settings, tmp_path):
     from generation import bell
 
@@ -116,9 +127,11 @@ def test_a_submit_without_redis_is_accepted_and_done_all_the_same(start, user, i
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bell, "ring_now", ring_into_the_void)
         job = services.submit_job(team=team_of(user), user=user, params=make_params(), request_key="no redis")
-    start("deaf", REDIS_URL=DEAD_REDIS)
+    deaf = start("deaf", REDIS_URL=DEAD_REDIS)
     wait_for(is_status(job, "completed"), log=tmp_path / "deaf.log")
     assert_charged_once(user, job)
+    os.kill(deaf.pid, signal.SIGTERM)
+    assert deaf.wait(timeout=60) == 0  # it need not hear a bell to leave
 
 
 def test_two_workers_share_the_queue_and_draw_nothing_twice(start, user, is_status, tmp_path):
