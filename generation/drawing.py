@@ -39,7 +39,7 @@ VERSION_GONE = Failure("version_gone", "The version of your model that this was 
 VERSION_BROKEN = Failure(
     "version_broken", "The file of your model is damaged, so nothing can be drawn with it.", FailureKind.POISON
 )
-NOT_FETCHED = Failure("storage", "Your model could not be fetched.", FailureKind.RETRYABLE)
+NOT_FETCHED = Failure("storage", "Your model could not be fetched.", FailureKind.OUTAGE)
 NO_PICTURE = Failure("no_picture", "The model made no picture this time.", FailureKind.RETRYABLE)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 ALL_BLOCKED = Failure("blocked", "The picture did not pass our image check, so it is not shown.")
-NOT_STORED = Failure("storage", "The picture was made but could not be stored.", FailureKind.RETRYABLE)
+NOT_STORED = Failure("storage", "The picture was made but could not be stored.", FailureKind.OUTAGE)
 NOT_FINISHED = Failure("post", "The picture was made but could not be delivered.", FailureKind.RETRYABLE)
 FINISH_TRIES_MAX = 5
 FINISH_RETRY_SECONDS = 0.5  # before the second try; longer before each other

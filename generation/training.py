@@ -56,7 +56,7 @@ UNTEACHABLE = Failure("training", "The model could not be trained.", FailureKind
 BEGIN_AGAIN = Failure("training", "The training has to begin again.", FailureKind.RETRYABLE)
 CRASHED = Failure("training", "The training could not be done.", FailureKind.RETRYABLE)
 PARENT_GONE = Failure("version_gone", "The version that this training starts from is not there any more.")
-NOT_STORED = Failure("storage", "The files of this training could not be reached.", FailureKind.RETRYABLE)
+NOT_STORED = Failure("storage", "The files of this training could not be reached.", FailureKind.OUTAGE)
 NOT_FINISHED = Failure("post", "The model was trained but could not be delivered.", FailureKind.RETRYABLE)
 # The first that fits. What is not here, or is one of these, belongs to the worker.
 OUTCOMES: tuple[tuple[type[Exception], Failure], ...] = (

@@ -22,7 +22,7 @@ from credits import ledger
 from credits.plans import Limits
 from credits.pricing import Quote
 from generation import key_caps, slots, versions
-from generation.failures import LOST_TOO_OFTEN, TRAINING_LOST_TOO_OFTEN, Failure, FailureKind
+from generation.failures import BACK_OFFS, LOST_TOO_OFTEN, TRAINING_LOST_TOO_OFTEN, Failure, FailureKind
 from generation.mates import batch_key
 from generation.models import Image, Job
 from generation.prompts import Expansion
@@ -35,7 +35,6 @@ FAILURE_CHARS_MAX = 300
 TEAMS_TRIED_MAX = 20  # in one claim
 # A job stopped running, or may run again at once: sent after the commit, with `team_id` and `kind`.
 moved_on = Signal()
-
 # The order of a team's jobs is `run_after`; a job that lost nothing but its worker is where it was.
 KEEPING_ITS_PLACE = {"run_after": F("created_at")}
 # Claimed and read in one round trip.
@@ -194,8 +193,8 @@ def fail(job: Job, failure: Failure) -> bool:
     Whether this worker still held the job.
     """
     if job.attempts < settings.JOB_ATTEMPTS_MAX:
-        if failure.kind == FailureKind.RETRYABLE:
-            return _queue_again(_held(job), job, run_after=Now() + _back_off(job.attempts))
+        if failure.kind in BACK_OFFS:
+            return _queue_again(_held(job), job, run_after=Now() + _back_off(job.attempts, failure.kind))
         if failure.kind == FailureKind.OUT_OF_MEMORY and job.batch_max is None:
             half = max(1, (failure.images or job.count) // 2)
             return _queue_again(_held(job), job, batch_max=half, **KEEPING_ITS_PLACE)
@@ -295,6 +294,7 @@ def _milliseconds_since_claim() -> Cast:
     return Cast(Extract(Now() - F("claimed_at"), "epoch") * 1000, IntegerField())
 
 
-def _back_off(attempts: int) -> timedelta:
-    seconds = min(settings.RETRY_SECONDS_MAX, settings.RETRY_BASE_SECONDS * 2 ** (attempts - 1))
-    return timedelta(seconds=seconds * random.uniform(0.8, 1.2))
+def _back_off(attempts: int, kind: FailureKind) -> timedelta:
+    first, factor, least = BACK_OFFS[kind]
+    seconds = min(settings.RETRY_SECONDS_MAX, first * settings.RETRY_BASE_SECONDS * factor ** (attempts - 1))
+    return timedelta(seconds=seconds * random.uniform(least, 1.2))

@@ -135,9 +135,11 @@ def start_delivery(request: RemoteRequest) -> bool:
 
 
 def keep_answer(request: RemoteRequest) -> None:
-    """The pictures could not be stored: they are there for the job's next attempt."""
+    """The pictures could not be stored: they are there for the job's next attempt, however long its pause is."""
     _now(request, State.DELIVERING).update(
-        state=State.ANSWERED, next_poll_at=_in(settings.LEASE_SECONDS), deadline_at=_in(DELIVER_SECONDS)
+        state=State.ANSWERED,
+        next_poll_at=_in(settings.LEASE_SECONDS),
+        deadline_at=_in(DELIVER_SECONDS + 2 * settings.RETRY_SECONDS_MAX),
     )
 
 

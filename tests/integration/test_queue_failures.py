@@ -18,6 +18,7 @@ from tests.factories import allow, make_job, make_user, team_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("catalogue", "bell")]
 HICCUP = Failure("hiccup", "Something went wrong.", FailureKind.RETRYABLE)
+OUTAGE = Failure("storage", "It could not be stored.", FailureKind.OUTAGE)
 FINAL = Failure("final", "It cannot be done.")
 POISON = Failure("poison", "It breaks whatever draws it.", FailureKind.POISON)
 TOO_LARGE = Failure("out_of_memory", "It does not fit.", FailureKind.OUT_OF_MEMORY, images=6)
@@ -61,6 +62,20 @@ def test_the_back_off_grows_and_never_all_at_once(user, settings):
     assert (
         len({round(pause, 4) for pause in pauses}) > 4
     )  # jitter: those that failed together do not come back together
+
+
+def test_five_minutes_without_a_store_are_outlived(user):
+    make_job(user)
+    pauses = []
+    for _ in range(2):
+        (job,) = claim()
+        before = timezone.now()
+        pauses.append((fail(job, OUTAGE).run_after - before).total_seconds())
+        Job.objects.update(run_after=timezone.now())
+    assert 30 <= pauses[0] <= 37 and 300 <= pauses[1] <= 361
+    (job,) = claim()
+    assert (fail(job, OUTAGE).status, job.is_quarantined) == ("failed", True)
+    assert_refunded(user)
 
 
 def test_after_the_last_attempt_it_fails_is_refunded_and_staff_look_at_it(user):

@@ -121,13 +121,19 @@ def test_a_store_that_hiccups_is_tried_again(worker, user, monkeypatch):
     assert len(calls) == 3 + 2
 
 
-def test_a_store_that_stays_down_fails_the_job_and_refunds_it(worker, engine, user, monkeypatch):
+def test_a_store_that_stays_down_fails_the_job_and_refunds_it(worker, engine, user, monkeypatch, settings):
     def fail(name, content):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(default_storage, "save", fail)
     job = make_job(user)
-    for _ in range(3):
+    settings.RETRY_BASE_SECONDS = 5
+    run(worker)
+    job.refresh_from_db()
+    assert job.status == "queued" and job.run_after - timezone.now() > timedelta(seconds=20)  # as of an outage
+    Job.objects.update(run_after=timezone.now())
+    settings.RETRY_BASE_SECONDS = 0
+    for _ in range(2):
         run(worker)
     job.refresh_from_db()
     assert (job.status, job.failure_code, job.attempts) == ("failed", "storage", 3)
