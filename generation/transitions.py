@@ -98,13 +98,16 @@ def claim(
     images_max: Callable[[Job], int],
     kinds: Collection[str] = (Job.Kind.IMAGE,),
     has_adapters: bool = True,
+    may_wait: bool = True,
 ) -> list[Job]:
     """Take the next queued job this worker can serve, and those that may share its batch, under a lease.
 
     Next is who the line says (`slots`), within its plan. `images_max` says how many images a batch of the first job's
-    model and size may have; a larger first job is taken alone. Without adapters: no job of a trained model.
+    model and size may have; a larger first job is taken alone. Without adapters: no job of a trained model. In a
+    transaction of the caller's it must not wait: what was locked on the way stays locked.
     """
-    for waits in (False, True):  # who finds only locked teams waits for one: an idle device must not overlook work
+    # Who finds only locked teams waits for one: an idle device must not overlook work.
+    for waits in (False, True) if may_wait else (False,):
         tried: list[int] = []
         while len(tried) < TEAMS_TRIED_MAX:
             with transaction.atomic():  # one each: who waits for a slot must hold none
@@ -119,8 +122,8 @@ def claim(
 
 def _start(batch: slots.Batch, worker: str) -> list[Job]:
     order = {job_id: place for place, job_id in enumerate(batch.job_ids)}
-    lease = timedelta(seconds=settings.LEASE_SECONDS)
-    claimed = Job.objects.raw(START, {"worker": worker, "lease": lease, "jobs": list(order)})
+    facts = {"worker": worker, "lease": timedelta(seconds=settings.LEASE_SECONDS), "jobs": list(order)}
+    claimed = Job.objects.raw(START, facts)
     jobs = sorted(claimed, key=lambda job: order[job.pk])
     slots.note_served(batch.slots)
     failpoint("claim.before_commit")
@@ -131,9 +134,7 @@ def heartbeat(held: Sequence[tuple[UUID, int]]) -> set[UUID]:
     """Renew the leases of (job id, fence) pairs. Returns the jobs that are still this worker's."""
     if not held:
         return set()
-    ours = Q()
-    for job_id, fence in held:
-        ours |= Q(id=job_id, fence=fence)
+    ours = Q(*(Q(id=job_id, fence=fence) for job_id, fence in held), _connector=Q.OR)
     lease_until = Now() + timedelta(seconds=settings.LEASE_SECONDS)
     Job.objects.filter(ours, status=Status.PROCESSING).update(lease_until=lease_until)
     return set(Job.objects.filter(ours, status=Status.PROCESSING).values_list("id", flat=True))
@@ -231,7 +232,6 @@ def cancel(job: Job) -> bool:
 
 
 def _held(job: Job) -> QuerySet[Job]:
-    # A worker that lost its lease holds an old `fence` and matches nothing.
     return Job.objects.filter(id=job.id, status=Status.PROCESSING, fence=job.fence)
 
 

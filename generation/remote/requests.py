@@ -46,7 +46,11 @@ def begin(provider: Provider) -> RemoteRequest | None:
     if locked.requests.filter(ours, state__in=OPEN).count() >= locked.requests_max:
         return None
     claimed = transitions.claim(
-        worker=worker_name(locked), models=locked.serves, images_max=lambda job: job.count, has_adapters=False
+        worker=worker_name(locked),
+        models=locked.serves,
+        images_max=lambda job: job.count,
+        has_adapters=False,
+        may_wait=False,  # the next tick finds who was locked
     )
     if not claimed:
         return None

@@ -5,9 +5,9 @@ import time
 
 import pytest
 from django.core.cache import cache
-from django.db import connection
+from django.db import connection, transaction
 
-from generation.models import Image, ProviderDelivery
+from generation.models import Image, ProviderDelivery, TeamSlot
 from generation.remote import requests, work
 from tenkaigen import outgoing
 from tenkaigen.signals import Stop
@@ -134,6 +134,32 @@ def test_without_the_lock_of_the_provider_the_last_place_is_given_more_than_once
     monkeypatch.setattr(requests.transitions, "claim", claim_after_all_have_looked)
     run_together(lambda number: begun.append(requests.begin(provider)))
     assert len([request for request in begun if request]) == 5
+
+
+def test_who_claims_for_a_provider_waits_for_no_team():
+    """It holds the provider, and every team it has looked at: two that wait like that may wait for one another."""
+    provider, job = make_provider(), make_job(make_user(credits=100))
+    is_locked, may_go = threading.Event(), threading.Event()
+
+    def submit_elsewhere(number):
+        if number == 0:
+            with transaction.atomic():
+                TeamSlot.objects.select_for_update().get(team=job.team_id)
+                is_locked.set()
+                may_go.wait(20)
+
+    elsewhere = threading.Thread(target=run_together, args=(submit_elsewhere,))
+    elsewhere.start()
+    assert is_locked.wait(20)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '500ms'")
+        assert requests.begin(provider) is None
+    finally:
+        may_go.set()
+        elsewhere.join()
+        connection.close()
+    assert requests.begin(provider).job_id == job.id
 
 
 def run_together(act) -> None:
