@@ -54,10 +54,10 @@ def drain() -> None:
     """What the bell does. Quiet in a process without a device: somebody else will claim the job."""
     if _worker is None:
         return
-    if _trains(_worker):
-        _wake.set()
-    else:
+    if not _trains(_worker):
         _worker.drain()
+    # And for what came while it looked for the last time, or is left when its time is up: no other bell may follow.
+    _wake.set()
 
 
 def _build(device: str) -> Engine:
@@ -72,13 +72,15 @@ def _trains(worker: Worker) -> bool:
 def _look_by_itself(worker: Worker) -> None:
     """A dead Redis rings no bell, so look into PostgreSQL every few seconds, too."""
     while not worker.is_stopping:
+        drawn = 0
         try:
             close_old_connections()
-            worker.drain()
+            drawn = worker.drain()
         except DatabaseError as error:
             logger.warning("database_is_away", error=type(error).__name__)
         except Exception:  # without this thread a process that only trains would never look again
             logger.exception("drain_failed")
-        _wake.wait(settings.IDLE_POLL_SECONDS)
+        if not drawn:  # else its time may have been up with more in the queue, which no device should wait for
+            _wake.wait(settings.IDLE_POLL_SECONDS)
         _wake.clear()
     connection.close()

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from credits import holds, ledger
 from credits.clock import now
@@ -47,3 +47,21 @@ def test_the_sweep_asks_the_jobs_themselves(monkeypatch):
         str(waits.pk), str(runs.pk),
     }  # fmt: skip
     assert state(team_of(user)) == (8_800, 1_200, 0)
+
+
+@pytest.mark.usefixtures("catalogue", "bell")
+def test_a_hold_that_the_database_will_not_let_go_keeps_no_other_and_no_sweep(monkeypatch, caplog):
+    user, lapse = make_user(credits=100), ledger.lapse
+    broken, _ = make_job(user), make_job(user)
+    Job.objects.update(status="failed", finished_at=now())
+    Hold.objects.update(expires_at=now())
+
+    def refuse_one(*, team_id, reference):
+        if reference == str(broken.pk):
+            raise IntegrityError("wallet_never_negative")
+        return lapse(team_id=team_id, reference=reference)
+
+    monkeypatch.setattr(ledger, "lapse", refuse_one)
+    assert sweeper.sweep().holds_released == 1
+    assert list(Hold.objects.filter(state="pending").values_list("reference", flat=True)) == [str(broken.pk)]
+    assert "hold_cannot_be_released" in caplog.text

@@ -144,18 +144,56 @@ def test_a_beat_that_fails_is_not_the_last(caplog):
 def test_a_process_that_looks_by_itself_goes_on_after_any_failure(settings):
     settings.IDLE_POLL_SECONDS = 0.01
 
-    class Stubborn:
-        looks = 0
-        is_stopping = False
-
-        def drain(self):
-            self.looks += 1
-            self.is_stopping = self.looks == 3
-            raise RuntimeError("CUDA error") if self.looks == 1 else DatabaseError("away")
-
-    worker = Stubborn()
+    worker = Scripted(RuntimeError("CUDA error"), DatabaseError("away"), 0)
     runtime._look_by_itself(worker)
-    assert worker.looks == 3
+    assert worker.left == []
+
+
+# --- The device has work and nobody looks ---------------------------------------------------------------------------
+class Scripted:
+    """A worker whose drains end as they are told, and which stops after the last of them."""
+
+    kinds = ("image",)
+
+    def __init__(self, *outcomes):
+        self.left = list(outcomes)
+
+    @property
+    def is_stopping(self):
+        return not self.left
+
+    def drain(self):
+        outcome = self.left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def looks_until_the_end(worker) -> bool:
+    thread = threading.Thread(target=runtime._look_by_itself, args=(worker,))
+    thread.start()
+    thread.join(timeout=10)
+    has_ended = not thread.is_alive()
+    worker.left.clear()
+    runtime._wake.set()
+    thread.join()
+    return has_ended
+
+
+def test_a_drain_whose_time_is_up_is_followed_by_the_next_one_at_once(settings):
+    """The bells of a long queue have all rung by then: a pause would leave the device idle in front of it."""
+    settings.IDLE_POLL_SECONDS = 60
+    runtime._wake.clear()
+    worker = Scripted(40, 40, 40, 3)
+    assert looks_until_the_end(worker)
+
+
+def test_a_bell_that_finds_the_worker_at_its_last_look_is_not_lost(settings, monkeypatch):
+    settings.IDLE_POLL_SECONDS = 60
+    runtime._wake.clear()
+    monkeypatch.setattr(runtime, "_worker", Scripted(0, 0))
+    runtime.drain()  # somebody else had the turn
+    assert looks_until_the_end(Scripted(0, 5))
 
 
 # --- Hanging beside the device --------------------------------------------------------------------------------------
