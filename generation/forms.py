@@ -9,12 +9,14 @@ from django import forms
 from accounts.models import Team
 from credits.amounts import AMOUNT_CENTI_MAX
 from generation import looks, params
-from generation.errors import InvalidParams
+from generation.errors import InvalidParams, RequestKeyReused
 from generation.params import Params
 from generation.services import REQUEST_KEY_CHARS_MAX
+from tenkaigen.errors import DomainError
 
 DRAWN_WITH = ("model", "reference_model", "custom_model", "version")
 HIDDEN_FIELDS = (*DRAWN_WITH, "request_key", "expansion_made", "shown_centi")
+SENT_BEFORE = "Your last click did arrive: what it ordered is under Jobs. To order this, too, press again."
 
 
 class GenerateForm(forms.Form):
@@ -98,8 +100,14 @@ class GenerateForm(forms.Form):
         return self.params
 
     def refuse(self, error: Exception) -> None:
-        """Show a service's refusal where it belongs: at its field, or above the form."""
+        """Show a service's refusal where it belongs: at its field, or above the form.
+
+        A request key that stands for another request is renewed, so that the next click is a new request.
+        """
         self.refusal_code = getattr(error, "code", "")
+        if isinstance(error, RequestKeyReused):  # by a click whose answer was lost, and then other words
+            self.data = {name: self.data[name] for name in self.data} | {"request_key": uuid4().hex}
+            error = DomainError(SENT_BEFORE)
         fields = error.fields if isinstance(error, InvalidParams) else {None: str(error)}
         for name, message in fields.items():
             self.add_error(name if name in self.fields else None, message)

@@ -77,32 +77,95 @@ document.addEventListener("submit", (event) => {
   setTimeout(release, SENT_MS, form);
 });
 
-// Whoever comes back finds the page as it was left.
-addEventListener("pageshow", () => document.querySelectorAll("[data-sent]").forEach(release));
+// Whoever comes back finds the page as it was left, and none of its buttons waiting for an answer that led away.
+addEventListener("pageshow", ({ persisted }) => {
+  document.querySelectorAll("[data-sent]").forEach(release);
+  if (persisted && document.querySelector(".htmx-request")) location.reload();
+});
 
 // What htmx would ask with window.confirm is asked in our own dialog.
 document.addEventListener("htmx:confirm", (event) => {
   if (!event.detail.question) return;
   event.preventDefault();
   const dialog = document.getElementById("confirm");
-  const { yes, no } = event.detail.elt.dataset;
+  const { elt, path, issueRequest } = event.detail;
+  const { yes, no } = elt.dataset;
   dialog.querySelector(".dialog__question").textContent = event.detail.question;
   dialog.querySelector(".dialog__yes").textContent = yes ?? "Delete";
   dialog.querySelector(".dialog__yes").classList.toggle("button--danger", !yes);
   dialog.querySelector(".dialog__no").textContent = no ?? "Keep";
   dialog.returnValue = "";
-  dialog.addEventListener("close", () => dialog.returnValue && event.detail.issueRequest(true), { once: true });
+  const answer = () => (elt.isConnected ? issueRequest(true) : goOn(path));
+  dialog.addEventListener("close", () => dialog.returnValue && answer(), { once: true });
   dialog.showModal();
+});
+
+// The page was redrawn while it was asked: what was agreed to goes to the element that stands there now.
+function goOn(path) {
+  const twin = document.querySelector(`[hx-confirm][hx-post="${path}"]`);
+  if (!twin) return toast("That is no longer there.", "error");
+  const question = twin.getAttribute("hx-confirm");
+  twin.removeAttribute("hx-confirm");
+  if (twin.matches("form")) twin.requestSubmit();
+  else twin.click();
+  twin.setAttribute("hx-confirm", question);
+}
+
+// What was written while an answer was on its way, and is not in what was sent, stays when the answer redraws it.
+const kept = new WeakMap();
+function isNews(field, { elt, formData }) {
+  const wasSent = formData.has(field.name) && field.form && elt.closest("form") === field.form;
+  return field.value !== (wasSent ? formData.get(field.name) : field.defaultValue);
+}
+
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const fields = [...detail.target.querySelectorAll("textarea[id], input:is([type=text], [type=number])[id]")];
+  const news = fields.filter((field) => isNews(field, detail.requestConfig));
+  kept.set(
+    detail.xhr,
+    news.map(({ id, value, selectionStart, selectionEnd }) => ({ id, value, selectionStart, selectionEnd })),
+  );
+});
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  for (const { id, value, selectionStart, selectionEnd } of kept.get(detail.xhr) ?? []) {
+    const field = document.getElementById(id);
+    if (!field || field.value === value) continue;
+    field.value = value;
+    if (selectionStart !== null) field.setSelectionRange(selectionStart, selectionEnd);
+  }
+});
+
+// The prompt outlives a page that must be loaded anew: the session ended, another team, a token that is too old.
+const promptKey = `prompt of ${location.pathname}${location.search}`;
+const findPrompt = () => document.querySelector("#composer [name=prompt]");
+if (findPrompt() && sessionStorage.getItem(promptKey)) {
+  findPrompt().value = sessionStorage.getItem(promptKey);
+  sessionStorage.removeItem(promptKey);
+}
+document.addEventListener("htmx:beforeOnLoad", ({ detail: { xhr } }) => {
+  const mustLoad = xhr.status === 403 || xhr.getResponseHeader("HX-Redirect") || xhr.getResponseHeader("HX-Refresh");
+  const words = findPrompt()?.value;
+  if (mustLoad && words) sessionStorage.setItem(promptKey, words);
 });
 
 // A price that is being asked for is waited for: nobody is charged what they have not seen. A change makes it stale
 // until the request that carries the change is on its way.
 const PRICED = "#composer :is([name=count], [name=product], [name=size], [name=quality], [name=drawn_with])";
 document.addEventListener("change", (event) => {
-  if (event.target.matches(PRICED)) document.getElementById("quote").dataset.stale = "";
+  if (!event.target.matches(PRICED)) return;
+  document.getElementById("quote").dataset.stale = "";
+  event.target.form.dataset.changed = "";
 });
 document.addEventListener("htmx:beforeRequest", ({ target }) => {
   if (target.id === "quote") delete target.dataset.stale;
+  if (target.id === "composer") delete target.dataset.changed;
+});
+
+// The price that comes with a card is of what was sent; whoever has changed something since is told that price.
+document.addEventListener("htmx:oobBeforeSwap", ({ target, detail }) => {
+  if (target.id !== "quote" || !("changed" in target.closest("form").dataset)) return;
+  detail.shouldSwap = false;
+  htmx.trigger(document.body, "balance-changed");
 });
 
 const isPending = (quote) => "stale" in quote.dataset || quote.classList.contains("htmx-request");
@@ -112,10 +175,13 @@ document.addEventListener("htmx:confirm", (event) => {
   event.preventDefault();
   if ("waits" in quote.dataset) return; // the second half of a double click
   quote.dataset.waits = "";
+  const button = event.detail.elt.querySelector(".composer__go");
+  button.setAttribute("aria-busy", "true");
   quote.addEventListener("htmx:afterRequest", function submit() {
     if (isPending(quote)) return; // another change is on its way
     quote.removeEventListener("htmx:afterRequest", submit);
     delete quote.dataset.waits;
+    button.removeAttribute("aria-busy");
     event.detail.issueRequest(true);
   });
 });
@@ -174,6 +240,12 @@ document.addEventListener("htmx:afterSettle", ({ target, detail }) => {
   if (detail.target?.id === "feed" && detail.xhr?.status === 201) {
     detail.target.firstElementChild.scrollIntoView({ block: "nearest", behavior });
   }
+});
+
+// A caption is kept when it is left. One that could not be shows the button for trying again.
+document.addEventListener("htmx:afterRequest", ({ target, detail }) => {
+  if (!target.matches?.(".lesson__caption")) return;
+  target.querySelector("button").classList.toggle("without-js", detail.successful === true);
 });
 
 // Whoever clicked hears that it failed; a card that polls simply tries again.

@@ -96,7 +96,7 @@ def model_rename(request: HtmxRequest, model_id: UUID) -> HttpResponse:
     except DomainError as error:
         form.refuse(error)
         return _refused(request, found, page_status(error), rename_form=form)
-    return changed(request, found, "success", "Saved.")
+    return changed(request, found, "success", "Saved.", is_refresh=False)
 
 
 @needs(Ability.TRAIN)

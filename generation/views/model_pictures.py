@@ -8,6 +8,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import reswap, trigger_client_event
 
 from accounts.access import needs
 from accounts.roles import Ability
@@ -102,7 +103,12 @@ def picture_remove(request: HtmxRequest, model_id: UUID, picture_id: UUID) -> Ht
     """Take a picture away; versions that learned from it stay as they are."""
     found = find_model(request, model_id)
     picture = find_picture(found, picture_id)
-    return _changed(request, found, lambda: pictures.remove(picture, actor=request.user))
+    response = _changed(request, found, lambda: pictures.remove(picture, actor=request.user))
+    if not request.htmx:
+        return response
+    if response.status_code != 200:
+        return reswap(response, "none")
+    return trigger_client_event(HttpResponse(), "pictures-changed", after="settle")
 
 
 @needs(Ability.TRAIN)

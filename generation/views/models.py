@@ -110,7 +110,7 @@ def find_model(request: HtmxRequest, model_id: UUID) -> CustomModel:
     return found
 
 
-def body_of(request: HtmxRequest, found: CustomModel, **forms: object) -> dict[str, object]:
+def body_of(request: HtmxRequest, found: CustomModel, **more: object) -> dict[str, object]:
     """What the page of a submitted model shows."""
     shown, pictures = ModelPage(found), list(queries.pictures_of(found)[:PICTURES_SHOWN])
     usual = steps_for(found.pictures_count)  # type: ignore[attr-defined]
@@ -125,15 +125,21 @@ def body_of(request: HtmxRequest, found: CustomModel, **forms: object) -> dict[s
         quote = _next_quote(found, is_refinement=bool(shown.lines))
         context["estimate"] = estimates.of(request.team, quote) if quote else None
         context["time"] = about(queries.estimate_seconds(found))
-    return context | forms
+    return context | more
 
 
-def changed(request: HtmxRequest, found: CustomModel, kind: str, words: str, status: int = 200) -> HttpResponse:
-    """The page of a model after something was done to it: the part that changes, or the way back to the page."""
+def changed(
+    request: HtmxRequest, found: CustomModel, kind: str, words: str, status: int = 200, *, is_refresh: bool = True
+) -> HttpResponse:
+    """The page of a model after something was done to it: the part that changes, or the way back to the page.
+
+    `is_refresh`: a new name that is being written there stays.
+    """
     if not request.htmx:
         messages.add_message(request, messages.ERROR if kind == "error" else messages.SUCCESS, words)
         return redirect("generation:model", found.pk)
-    context = {**body_of(request, find_model(request, found.pk)), "toast": words, "toast_kind": kind}
+    context = body_of(request, find_model(request, found.pk), is_refresh=is_refresh)
+    context |= {"toast": words, "toast_kind": kind}
     return render(request, "generation/models/_model_update.html", context, status=status)
 
 

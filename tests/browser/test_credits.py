@@ -56,9 +56,12 @@ def test_a_pass_is_started_from_the_studio_and_counts_down(site, device, open_pa
     dialog.get_by_role("button", name="Not yet").click()
     assert not Grant.objects.filter(source="pass").exists()
     page.get_by_role("link", name="Start the Flash Lite pass").click()
+    purse = page.locator("#purse")
+    purse.locator(".purse__line").evaluate("line => line.dataset.old = ''")
+    page.evaluate("htmx.trigger(document.body, 'balance-changed')")  # a job has ended meanwhile
+    expect(purse.locator(".purse__line:not([data-old])")).to_be_visible()
     dialog.get_by_role("button", name="Start", exact=True).click()
 
-    purse = page.locator("#purse")
     expect(purse).to_contain_text("3 of 3 pictures left")
     expect(page.locator("#toasts")).to_contain_text("Your Flash Lite pass runs until")
     expect(page.get_by_role("timer")).to_have_text(re.compile(r"^5\d:\d\d$"))

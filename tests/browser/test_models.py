@@ -91,6 +91,21 @@ def prepare(page: Page) -> None:
     page.get_by_role("link", name="Next: check").click()
 
 
+def order(page: Page, *, steps: int) -> str:
+    """Press the button while the steps are still being written. Returns the price."""
+    with page.expect_response("**/training-settings"):
+        page.get_by_role("checkbox", name=re.compile("I have the right")).check()
+    page.get_by_text("Advanced").click()
+    page.get_by_label("Training steps").fill(str(steps))
+    page.get_by_role("button", name="Train it").hover()
+    page.evaluate("document.getElementById('order-said').dataset.old = ''")
+    page.mouse.down()  # it leaves the field, and the price comes while the finger is still on the button
+    expect(page.locator("#order-said:not([data-old])")).to_be_attached()
+    price = page.locator(".quote__price strong").inner_text()
+    page.mouse.up()
+    return price
+
+
 def test_a_model_is_made_watched_drawn_with_refined_rolled_back_and_deleted(
     site, device, trainer, look, open_page, sign_in
 ):
@@ -102,14 +117,7 @@ def test_a_model_is_made_watched_drawn_with_refined_rolled_back_and_deleted(
     begin(page, look)
 
     prepare(page)
-    with page.expect_response("**/training-settings"):
-        page.get_by_role("checkbox", name=re.compile("I have the right")).check()
-    page.get_by_text("Advanced").click()
-    with page.expect_response("**/training-settings"):
-        page.get_by_label("Training steps").fill("60")
-        page.get_by_label("Training steps").blur()
-    price = page.locator(".quote__price strong").inner_text()
-    page.get_by_role("button", name="Train it").click()
+    price = order(page, steps=60)
 
     page.wait_for_url(re.compile(r"/models/[0-9a-f-]{36}$"))
     page.evaluate("window.isTheSamePage = true")

@@ -184,7 +184,8 @@ def test_pictures_are_sent_captioned_and_taken_away(user):
     assert client.post(f"{url}/caption", {"caption": "x" * 301}, headers=HTMX).status_code == 400
     assert TrainingImage.objects.get().caption == "zuko asleep"
     gone = client.post(f"{url}/remove", headers=HTMX)
-    assert gone.status_code == 200 and b"No pictures yet" in gone.content and not TrainingImage.objects.exists()
+    assert gone.status_code == 200 and gone.headers["HX-Trigger-After-Settle"] == '{"pictures-changed": {}}'
+    assert gone.content == b"" and not TrainingImage.objects.exists()
     assert client.get(f"{url}/thumbnail").status_code == 404
 
 

@@ -1,5 +1,7 @@
 """The studio and the front door, by owner and stranger, with good and bad input, with and without scripts."""
 
+import re
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -235,11 +237,16 @@ def test_without_credits_the_form_comes_back_with_its_words():
     assert not Job.objects.exists()
 
 
-def test_a_used_key_with_other_words_is_refused():
+def test_a_used_key_with_other_words_is_refused_once_with_a_new_key():
+    """The answer to the first click was lost, the words were changed since: the page is no dead end."""
     client = client_of(make_user(credits=50))
     submit(client)
-    assert submit(client, prompt="another").status_code == 422
-    assert Job.objects.count() == 1
+    refused = submit(client, prompt="another")
+    assert refused.status_code == 422 and Job.objects.count() == 1
+    assert b"what it ordered is under Jobs" in refused.content
+    key = re.search(rb'name="request_key" value="(\w+)"', refused.content)[1].decode()
+    assert submit(client, prompt="another", request_key=key).status_code == 201
+    assert Job.objects.count() == 2
 
 
 def test_a_forged_form_is_refused():
