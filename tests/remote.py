@@ -6,14 +6,11 @@ from typing import Any
 
 from django.urls import reverse
 
-from credits.audit import find_drift
-from credits.queries import balance_of
 from generation import sweeper
 from generation.models import Job, Provider, RemoteRequest
 from generation.remote import requests
 from generation.remote.work import RemoteWorker
 from tenkaigen import outgoing
-from tests.factories import team_of
 from tests.fake_provider import API_SECRET, ED25519_PUBLIC, HMAC_SECRET, HMAC_SECRET_2, FakeProvider
 
 SECRETS = {"FAKE": API_SECRET, "HOOK": HMAC_SECRET, "HOOK_2": HMAC_SECRET_2, "ED25519": ED25519_PUBLIC}
@@ -89,13 +86,6 @@ def lose_the_lease(job: Job) -> None:
     """As if every remote worker had been away for a minute."""
     Job.objects.filter(pk=job.pk).update(lease_until="2000-01-01T00:00:00Z")
     assert sweeper.recover_lost_jobs() == 1
-
-
-def credits_of(user: Any) -> tuple[int, int]:
-    """(available, set aside), in hundredths, of a ledger without drift."""
-    assert find_drift() == []
-    now = balance_of(team_of(user))
-    return now.available_centi, now.held_centi
 
 
 def fresh(job: Job) -> Job:

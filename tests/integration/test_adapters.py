@@ -13,6 +13,7 @@ from generation import mates, storage, transitions
 from generation.adapters import AdapterBroken, Adapters
 from generation.models import Job, ModelVersion
 from generation.versions import Adapter
+from tests.drawing import run
 from tests.factories import allow, make_job, make_training_job, make_user, team_of
 
 
@@ -54,11 +55,6 @@ def drawn_with(user, version: ModelVersion, **fields) -> Job:
     job.batch_key = mates.batch_key(job)
     job.save()
     return job
-
-
-def run(worker) -> None:
-    worker.drain()
-    worker.wait_for_post_stage()
 
 
 def test_a_run_has_the_adapter_of_its_jobs_and_of_no_other(worker, engine, user, settings):

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import default_storage
 
-from credits.audit import find_drift
-from credits.queries import balance_of
 from generation import events, services, storage, sweeper, training, transitions
 from generation.engine import DeviceLost, EngineError, LossDiverged, OutOfMemory, TooFewPictures
 from generation.models import CustomModel, Job, ModelVersion
 from generation.worker import Worker
-from tests.factories import make_job, make_training_job, make_user, team_of
+from tests.drawing import credits_of
+from tests.factories import make_job, make_training_job, make_user
 
 TRAININGS = [Job.Kind.CREATION, Job.Kind.REFINEMENT]
 
@@ -51,12 +50,6 @@ def another(engine):
 
 def version_of(job: Job) -> ModelVersion:
     return ModelVersion.objects.select_related("model", "job").get(job=job)
-
-
-def credits_of(user) -> tuple[int, int]:
-    assert find_drift() == []
-    now = balance_of(team_of(user))
-    return now.available_centi, now.held_centi
 
 
 def files_of(version: ModelVersion) -> set[str]:

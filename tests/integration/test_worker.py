@@ -1,6 +1,5 @@
 """The worker with a fake device: claim, draw, store, finish, and everything that can go wrong between."""
 
-import time
 from datetime import timedelta
 from io import BytesIO
 
@@ -9,13 +8,13 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 from PIL import Image as Pillow
 
-from credits.audit import find_drift
-from credits.queries import balance_of
 from generation import events, services, storage, sweeper, transitions
 from generation.engine import ModelUnavailable, OutOfMemory
 from generation.engine.safety import Verdict
 from generation.models import Image, Job
-from tests.factories import allow, make_job, make_user, team_of
+from tests.drawing import credits_of, run
+from tests.factories import allow, make_job, make_user
+from tests.patience import eventually, happens
 
 
 @pytest.fixture(autouse=True)
@@ -31,32 +30,6 @@ def user():
     made = make_user(credits=100)
     allow(made, 10)
     return made
-
-
-def run(worker) -> None:
-    worker.drain()
-    worker.wait_for_post_stage()
-
-
-def happens(check) -> bool:
-    """Whether it comes true in time. A step or a store has to ask: an assertion there would be taken for a crash."""
-    until = time.monotonic() + 60
-    while not check():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-def eventually(check) -> None:
-    """What a thread beside the device does is done in a moment."""
-    assert happens(check)
-
-
-def credits_of(user) -> tuple[int, int]:
-    assert find_drift() == []
-    now = balance_of(team_of(user))
-    return now.available_centi, now.held_centi
 
 
 def test_a_job_becomes_pictures(worker, user):

@@ -12,7 +12,9 @@ from generation import events, transitions, watchdog
 from generation.models import Job, Node
 from generation.watchdog import EXIT_HUNG, Watchdog
 from generation.worker import Worker
+from tests.drawing import worker_that_may_hang
 from tests.factories import allow, make_job, make_user
+from tests.patience import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +29,6 @@ def user():
     made = make_user(credits=200)
     allow(made, 10)
     return made
-
-
-def eventually(check, seconds=60.0):
-    until = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def of(job) -> tuple[str, int, int]:
@@ -144,14 +139,7 @@ def test_what_is_drawn_is_delivered_before_leaving(worker, engine, user):
 # --- Hanging --------------------------------------------------------------------------------------------------------
 def test_a_device_that_hangs_ends_the_process_and_its_jobs_are_tried_again(engine, user, settings):
     settings.HANG_SECONDS = 4
-    ended, unblock = [], threading.Event()
-
-    def leave(code):
-        ended.append(code)
-        unblock.set()
-
-    worker = Worker(engine, models=["starter"], watchdog=lambda on_hang: Watchdog(on_hang, leave=leave))
-    worker.start()
+    worker, ended, unblock = worker_that_may_hang(engine)
     hung, ahead = make_job(user), make_job(make_user(credits=100), size="512x512")
 
     def hang(number):

@@ -6,14 +6,13 @@ import time
 import pytest
 from django.db import DatabaseError, OperationalError
 
-from credits.audit import find_drift
-from credits.queries import balance_of
 from generation import post, runtime, storage, transitions
 from generation.leases import Leases
 from generation.models import Job
-from generation.watchdog import EXIT_HUNG, Watchdog
-from generation.worker import Worker
-from tests.factories import allow, make_job, make_user, team_of
+from generation.watchdog import EXIT_HUNG
+from tests.drawing import credits_of, run, worker_that_may_hang
+from tests.factories import allow, make_job, make_user
+from tests.patience import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -31,31 +30,13 @@ def user():
     return made
 
 
-def run(worker) -> None:
-    worker.drain()
-    worker.wait_for_post_stage()
-
-
 def of(job) -> tuple[str, int]:
     job.refresh_from_db()
     return job.status, job.attempts
 
 
-def eventually(check, seconds=20.0) -> None:
-    until = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def files_of(user) -> list[str]:
     return sorted(storage.walk(f"ai-generated/{user.id}"))
-
-
-def credits_of(user) -> tuple[int, int]:
-    assert find_drift() == []
-    now = balance_of(team_of(user))
-    return now.available_centi, now.held_centi
 
 
 # --- The answer to a commit is lost ---------------------------------------------------------------------------------
@@ -200,14 +181,7 @@ def test_a_bell_that_finds_the_worker_at_its_last_look_is_not_lost(settings, mon
 def test_words_that_hang_the_encoder_end_the_process_and_cost_their_job_an_attempt(engine, user, settings):
     """Prompts are encoded ahead on a thread that no step pets; who waits for it would wait for ever."""
     settings.STALL_SECONDS, settings.CLAIM_AHEAD_SECONDS = 2, 3600
-    ended, unblock = [], threading.Event()
-
-    def leave(code):
-        ended.append(code)
-        unblock.set()
-
-    worker = Worker(engine, models=["starter"], watchdog=lambda on_hang: Watchdog(on_hang, leave=leave))
-    worker.start()
+    worker, ended, unblock = worker_that_may_hang(engine)
     first, ahead = make_job(user), make_job(make_user(credits=100), size="512x512")
     engine.prepare = lambda batch: unblock.wait(20)
     engine.before_step = lambda number: time.sleep(0.3) if number == 2 else None  # time to claim the other

@@ -10,6 +10,7 @@ from generation import batches, services
 from generation.engine import BrokenPictures, DeviceLost, LoadedModel
 from generation.models import BatchProfile, Image, Job
 from generation.worker import Worker
+from tests.drawing import run
 from tests.factories import allow, make_job, make_user, team_of
 from tests.patience import quickest
 
@@ -28,11 +29,6 @@ def user():
     made = make_user(credits=200)
     allow(made, 10)
     return made
-
-
-def run(worker) -> None:
-    worker.drain()
-    worker.wait_for_post_stage()
 
 
 def statuses(jobs) -> list[str]:

@@ -11,9 +11,10 @@ from generation.models import Image, ProviderDelivery, TeamSlot
 from generation.remote import requests, work
 from tenkaigen import outgoing
 from tenkaigen.signals import Stop
+from tests.drawing import credits_of
 from tests.factories import make_job, make_user
 from tests.fake_provider import FakeProvider, sends_json
-from tests.remote import configure, credits_of, fresh, hook, make_provider, remote_worker, run_threads, states
+from tests.remote import configure, fresh, hook, make_provider, remote_worker, run_threads, states
 
 
 @pytest.fixture(autouse=True)

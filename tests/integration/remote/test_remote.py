@@ -10,10 +10,11 @@ from django.utils import timezone
 from generation import events, storage, transitions, waits
 from generation.models import Image, Job, Provider, RemoteRequest
 from generation.remote import requests
+from tests.drawing import credits_of
 from tests.factories import make_job, make_user
 from tests.fake_provider import encoded, sends_json
 from tests.fake_web import hangs_up, raw, redirects, sends
-from tests.remote import credits_of, fresh, hook, make_provider, run, states
+from tests.remote import fresh, hook, make_provider, run, states
 
 
 def ended(job: Job) -> tuple[str, str, int]:

@@ -10,12 +10,12 @@ from PIL import Image as Pillow
 from generation import services, storage, transitions
 from generation.models import Image, Job, Provider, RemoteRequest
 from generation.remote import requests
+from tests.drawing import credits_of
 from tests.factories import make_job, make_user
 from tests.fake_provider import encoded, png
 from tests.fake_web import FakeWeb, hangs_up, redirects, sends
 from tests.remote import (
     SECRETS,
-    credits_of,
     fresh,
     hook,
     lose_the_lease,

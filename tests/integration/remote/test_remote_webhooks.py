@@ -4,9 +4,10 @@ import pytest
 
 from generation.models import Image, Job, ProviderDelivery, RemoteRequest
 from generation.remote import deliveries
+from tests.drawing import credits_of
 from tests.factories import make_job
 from tests.fake_provider import HMAC_SECRET_2, sign_ed25519, sign_hmac
-from tests.remote import credits_of, hook, make_provider, run, states
+from tests.remote import hook, make_provider, run, states
 
 
 def status_of(job: Job) -> str:
